@@ -1,0 +1,114 @@
+import { abortReason, now } from './timing.js'
+
+/** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. */
+const TOLERATED_LATENESS_MS = 20
+
+/**
+ * A time limit that our own event loop cannot make expire by stalling.
+ *
+ * After a long pause Node runs timers before it reads sockets, so the answer may already be waiting in the kernel.
+ * Expiry is therefore judged after one poll phase, and when the timer came late, the time that the stall took away is
+ * given back once (never more than the limit itself).
+ * @internal
+ */
+export class TimeLimit {
+  readonly #onExpired: () => void
+  readonly #limitMs: number
+  #timer: NodeJS.Timeout | undefined
+  #check: NodeJS.Immediate | undefined
+  #dueAt: number
+  #extended = false
+
+  constructor(limitMs: number, onExpired: () => void) {
+    this.#limitMs = limitMs
+    this.#onExpired = onExpired
+    this.#dueAt = now() + limitMs
+    this.#timer = setTimeout(() => this.#afterPoll(), limitMs)
+  }
+
+  /** Lets the process exit while this limit runs: for background work that nobody waits for. */
+  unref(): this {
+    this.#timer?.unref()
+    return this
+  }
+
+  /** Ends the limit; `onExpired` will not be called any more. */
+  clear(): void {
+    clearTimeout(this.#timer)
+    clearImmediate(this.#check)
+    this.#timer = undefined
+    this.#check = undefined
+  }
+
+  #afterPoll(): void {
+    const lateMs = now() - this.#dueAt
+    this.#check = setImmediate(() => {
+      if (lateMs <= TOLERATED_LATENESS_MS || this.#extended) {
+        this.clear()
+        this.#onExpired()
+        return
+      }
+      this.#extended = true
+      const graceMs = Math.min(lateMs, this.#limitMs)
+      this.#dueAt = now() + graceMs
+      this.#timer = setTimeout(() => this.#afterPoll(), graceMs)
+    })
+  }
+}
+
+/** How a wait may end before its work does. Durations are milliseconds. */
+export interface WaitOptions {
+  /** Longest wait. The promise rejects with a `TimeoutError` when it runs out. */
+  readonly timeoutMs?: number | undefined
+  /** Ends the wait at once; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Waits for `work` within a limit and a signal, whichever ends first.
+ *
+ * The work itself goes on: its owner learns of the end by `onAbandoned` and cleans up what arrives later. A late
+ * rejection is swallowed, because nobody waits for it any more.
+ * @internal
+ */
+export async function waitWithin<T>(
+  work: Promise<T>,
+  options: WaitOptions,
+  onTimeout: (elapsedMs: number) => Error,
+  onAbandoned?: (reason: Error) => void,
+): Promise<T> {
+  const { timeoutMs, signal } = options
+  if (timeoutMs === undefined && signal === undefined) return work
+  if (signal?.aborted === true) {
+    work.catch(() => undefined)
+    const reason = abortReason(signal)
+    onAbandoned?.(reason)
+    throw reason
+  }
+  const startedAt = now()
+  return new Promise<T>((resolve, reject) => {
+    const finish = (): void => {
+      limit?.clear()
+      signal?.removeEventListener('abort', onAbort)
+    }
+    const abandon = (reason: Error): void => {
+      finish()
+      reject(reason)
+      onAbandoned?.(reason)
+    }
+    const onAbort = (): void => abandon(abortReason(signal as AbortSignal))
+    const limit =
+      timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, () => abandon(onTimeout(now() - startedAt)))
+    signal?.addEventListener('abort', onAbort, { once: true })
+    work.then(
+      (value) => {
+        finish()
+        resolve(value)
+      },
+      (error: unknown) => {
+        finish()
+        reject(error)
+      },
+    )
+  })
+}
