@@ -65,7 +65,7 @@ export class Availability {
       outageMs,
       outageCount: this.#outageCount,
       isOut: this.isOut,
-      availability: total === 0 ? 0 : Math.max(0, 1 - outageMs / total),
+      availability: this.#readyAt === undefined ? 0 : total === 0 ? 1 : Math.max(0, 1 - outageMs / total),
       failoverCount: this.#failoverCount,
       failovers: Object.freeze([...this.#failovers]),
     })

@@ -20,6 +20,8 @@ export interface Backoff {
 export function backoffDelay(attempt: number, backoff: Backoff, random: () => number = Math.random): number {
   const { initialMs, addMs = 0, factor = 1, maxMs } = backoff
   const steps = Math.max(0, attempt - 1)
-  const plain = Math.min(maxMs, (initialMs + addMs * steps) * factor ** steps)
+  const base = initialMs + addMs * steps
+  // `factor ** steps` reaches Infinity in a long outage, and 0 * Infinity is no number.
+  const plain = base === 0 ? 0 : Math.min(maxMs, base * factor ** steps)
   return plain / 2 + (plain / 2) * random()
 }

@@ -98,7 +98,7 @@ export abstract class Client<Events extends CommonEvents & EventMap<Events>> ext
 
   /** Rejects those who wait in `ready()` for something that waiting cannot mend; later calls wait anew. */
   protected failReadiness(error: Error): void {
-    if (this.#lifecycle.state === 'closed') return
+    if (this.#lifecycle.state === 'closed' || this.#readiness.settled) return
     this.#readiness.reject(error)
     this.#readiness = new Deferred()
   }

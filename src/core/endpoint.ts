@@ -15,7 +15,7 @@ export function formatEndpoint(endpoint: Endpoint): string {
 function parsePort(text: string, option: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
   if (!(port >= 1 && port <= 65_535)) {
-    throw new InvalidOptionError(option, `has the port '${text}': a port is a whole number from 1 to 65535`)
+    throw new InvalidOptionError(option, 'has a port that is not a whole number from 1 to 65535')
   }
   return port
 }
@@ -23,18 +23,19 @@ function parsePort(text: string, option: string): number {
 /**
  * Parses `name`, `name:port`, `1.2.3.4:port`, `[::1]` or `[::1]:port`.
  *
- * A bare IPv6 address is refused: `::1:3306` could mean two things.
+ * A bare IPv6 address is refused: `::1:3306` could mean two things. No message quotes `text`: where a password was not
+ * percent-encoded, a part of it stands there.
  * @internal
  */
 export function parseEndpoint(text: string, defaultPort: number, option: string): Endpoint {
   const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text)
   if (bracketed !== null) {
     const host = bracketed[1] as string
-    if (!isIPv6(host)) throw new InvalidOptionError(option, `has '[${host}]', which is not an IPv6 address`)
+    if (!isIPv6(host)) throw new InvalidOptionError(option, 'has brackets around what is not an IPv6 address')
     return Object.freeze({ host, port: bracketed[2] === undefined ? defaultPort : parsePort(bracketed[2], option) })
   }
   const colons = text.split(':').length - 1
-  if (colons > 1) throw new InvalidOptionError(option, `has '${text}': an IPv6 address goes in brackets`)
+  if (colons > 1) throw new InvalidOptionError(option, 'has an address with several colons: IPv6 goes in brackets')
   const [host, port] = text.split(':') as [string, string | undefined]
   if (host === '') throw new InvalidOptionError(option, 'names a host that is empty')
   if (/[\s/@?#\\,[\]]/.test(host)) throw new InvalidOptionError(option, 'has a host name with an illegal character')

@@ -18,17 +18,19 @@ export function variableName(group: string, option: string): string {
 /**
  * The values that the environment has for a service's options, by the option's name in code.
  *
- * `group` replaces the service's main section, as nova's `api_database` does for `database`.
+ * `group` replaces the service's main section, as nova's `api_database` does for `database`. A variable whose option
+ * `isGiven` in code is not looked at, so that a bad value in it harms nobody.
  * @internal
  */
 export function readEnvironment(
   service: Service,
   environment: Environment,
   group?: string,
+  isGiven: (code: string) => boolean = () => false,
 ): ReadonlyMap<string, EnvironmentValue> {
   const found = new Map<string, EnvironmentValue>()
   for (const variable of VARIABLES) {
-    if (variable.service !== service) continue
+    if (variable.service !== service || isGiven(variable.code)) continue
     const name = variableName(variable.main === true ? (group ?? variable.group) : variable.group, variable.option)
     const text = environment[name]
     if (text === undefined || text === '') continue
@@ -59,7 +61,7 @@ function convert(name: string, text: string, type: EnvironmentVariable['type']):
     case 'integer':
       return toNumber(name, text, /^[+-]?\d+$/, 'a whole number')
     case 'seconds':
-      return toNumber(name, text, /^[+-]?(\d+\.?\d*|\.\d+)$/, 'a number of seconds') * 1000
+      return Math.round(toNumber(name, text, /^[+-]?(\d+\.?\d*|\.\d+)$/, 'a number of seconds') * 1000)
   }
 }
 

@@ -71,13 +71,14 @@ export class TimeoutError extends HAError {
   override readonly safeToRetry: boolean
   readonly phase: TimeoutPhase
 
-  constructor(phase: TimeoutPhase, elapsedMs: number, detail: string, cause?: unknown) {
+  /** `safeToRetry` overrides what the phase says, for an operation that was never sent. */
+  constructor(phase: TimeoutPhase, elapsedMs: number, detail: string, cause?: unknown, safeToRetry?: boolean) {
     super(
       `${phase} timed out after ${Math.round(elapsedMs)} ms (${detail})`,
       cause === undefined ? undefined : { cause },
     )
     this.phase = phase
-    this.safeToRetry = phase !== 'operation' && phase !== 'close'
+    this.safeToRetry = safeToRetry ?? (phase !== 'operation' && phase !== 'close')
   }
 }
 
@@ -131,7 +132,9 @@ export function isHAError(error: unknown): error is HAError {
 
 /** Any thrown value as an `Error`. @internal */
 export function toError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(String(value))
+  if (value instanceof Error) return value
+  // `String()` throws for objects without a prototype; depth -1 shows nothing of what an object holds.
+  return new Error(typeof value === 'string' ? value : inspect(value, { depth: -1 }), { cause: value })
 }
 
 /**

@@ -42,9 +42,11 @@ export class OptionReader {
     if (env !== undefined && (typeof env !== 'object' || (env as unknown) === null)) {
       throw new InvalidOptionError('env', 'must be an object of strings')
     }
-    if (group !== undefined && !/^\w+$/.test(group)) throw new InvalidOptionError('group', 'must be a section name')
+    if (group !== undefined && (typeof group !== 'string' || !/^[\w-]+$/.test(group))) {
+      throw new InvalidOptionError('group', 'must be a section name')
+    }
     this.#given = given as Record<string, unknown>
-    this.#environment = readEnvironment(service, env ?? process.env, group)
+    this.#environment = readEnvironment(service, env ?? process.env, group, (name) => this.isGiven(name))
   }
 
   /** The option's value, unchecked; `undefined` when neither code nor environment has one. */
@@ -55,7 +57,7 @@ export class OptionReader {
 
   /** True when the value was given in code. */
   isGiven(name: string): boolean {
-    return this.#given[name] !== undefined
+    return (this.#given[name] ?? undefined) !== undefined
   }
 
   /** How messages name the option: the variable when the value came from there. */

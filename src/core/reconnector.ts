@@ -5,7 +5,7 @@ import { abortReason, now, sleep } from './timing.js'
 
 /** What a {@link Reconnector} needs to know. Durations are milliseconds. @internal */
 export interface ReconnectorOptions<H extends { readonly endpoint: Endpoint }, C> {
-  /** Opens one connection; must stop and clean up when `signal` is aborted. */
+  /** Opens one connection; must stop and clean up when `signal` is aborted, which never happens once it resolved. */
   readonly dial: (host: H, signal: AbortSignal) => Promise<C>
   /** Ends a connection that arrived too late to be wanted. */
   readonly discard: (connection: C) => void
@@ -19,7 +19,10 @@ export interface ReconnectorOptions<H extends { readonly endpoint: Endpoint }, C
   readonly splayMs: number
   /** Pause before round `round` (1 is the first repetition). */
   readonly roundDelay: (round: number) => number
-  /** True for an error that no repetition can mend; ends `connect` when every host of a round gave one. */
+  /**
+   * True for an error that no repetition can mend; ends the first `connect` when every host of a round gave one. Asked
+   * about a `ConnectError`, whose `cause` is what `dial` rejected with.
+   */
   readonly isFatal?: (error: Error) => boolean
   /** Told of each attempt that failed; an error is told once per attempt. */
   readonly onAttemptFailed: (host: H, error: Error) => void
@@ -76,12 +79,15 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
       const order = this.#options.order(this.#last?.host)
       const race = new DialRace(this.#options, signal)
       const winner = await race.run(order)
+      if (signal.aborted) {
+        if (winner !== undefined) this.#options.discard(winner.connection)
+        throw abortReason(signal)
+      }
       if (winner !== undefined) {
         this.#last = winner
         this.#connectedAt = now()
         return winner
       }
-      if (signal.aborted) throw abortReason(signal)
       const { isFatal } = this.#options
       if (isFatal !== undefined && this.#last === undefined && race.errors.every((error) => isFatal(error))) {
         throw race.errors.at(-1) ?? new Error('bug: a round without hosts')
@@ -104,7 +110,8 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
   readonly errors: Error[] = []
   readonly #options: ReconnectorOptions<H, C>
   readonly #signal: AbortSignal
-  readonly #abort = new AbortController()
+  /** Ends an attempt; the winner's is gone from here, its signal must not be aborted. */
+  readonly #cancel = new Set<(reason: Error) => void>()
   #winner: Connected<H, C> | undefined
   #active = 0
   #wake: () => void = () => undefined
@@ -127,11 +134,9 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
       await this.#until(() => this.#isOver() || this.#active === 0)
     } finally {
       this.#signal.removeEventListener('abort', onAbort)
-      this.#abort.abort(new ClosedError('dial'))
+      for (const cancel of this.#cancel) cancel(new ClosedError('dial'))
     }
-    if (!this.#signal.aborted) return this.#winner
-    if (this.#winner !== undefined) this.#options.discard(this.#winner.connection)
-    return undefined
+    return this.#winner
   }
 
   #isOver(): boolean {
@@ -142,7 +147,7 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
     this.#active += 1
     try {
       const connection = await this.#dialWithin(host)
-      if (this.#isOver() || this.#abort.signal.aborted) this.#options.discard(connection)
+      if (this.#isOver()) this.#options.discard(connection)
       else this.#winner = { host, connection }
     } catch (error) {
       if (!this.#isOver()) {
@@ -157,30 +162,39 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
   }
 
   /** The driver's own dial may ignore its signal, so the limit does not depend on it. */
-  async #dialWithin(host: H): Promise<C> {
-    const one = new AbortController()
-    const signal = AbortSignal.any([one.signal, this.#abort.signal])
+  #dialWithin(host: H): Promise<C> {
     const { connectTimeoutMs, dial, discard } = this.#options
+    const controller = new AbortController()
     return new Promise<C>((resolve, reject) => {
       let settled = false
-      const fail = (error: Error): void => {
+      const settle = (): void => {
         settled = true
         limit.clear()
-        reject(error)
+        this.#cancel.delete(cancel)
       }
-      const limit = new TimeLimit(connectTimeoutMs, () => {
-        const error = new TimeoutError('connect', connectTimeoutMs, formatEndpoint(host.endpoint))
-        fail(error)
-        one.abort(error)
-      })
-      this.#abort.signal.addEventListener('abort', () => fail(abortReason(this.#abort.signal)), { once: true })
-      dial(host, signal).then(
+      const cancel = (reason: Error): void => {
+        settle()
+        reject(reason)
+        controller.abort(reason)
+      }
+      const limit = new TimeLimit(connectTimeoutMs, () =>
+        cancel(new TimeoutError('connect', connectTimeoutMs, formatEndpoint(host.endpoint))),
+      )
+      this.#cancel.add(cancel)
+      const dialled = (async () => dial(host, controller.signal))()
+      dialled.then(
         (connection) => {
-          limit.clear()
-          if (settled) discard(connection)
-          else resolve(connection)
+          if (settled) {
+            discard(connection)
+            return
+          }
+          settle()
+          resolve(connection)
         },
-        (error: unknown) => fail(toError(error)),
+        (error: unknown) => {
+          settle()
+          reject(toError(error))
+        },
       )
     })
   }

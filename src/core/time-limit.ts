@@ -3,6 +3,9 @@ import { abortReason, now } from './timing.js'
 /** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. */
 const TOLERATED_LATENESS_MS = 20
 
+/** Beyond this Node's timers fire at once, with a warning on the console; about 24 days. */
+const LONGEST_TIMER_MS = 2_147_483_647
+
 /**
  * A time limit that our own event loop cannot make expire by stalling.
  *
@@ -20,10 +23,11 @@ export class TimeLimit {
   #extended = false
 
   constructor(limitMs: number, onExpired: () => void) {
-    this.#limitMs = limitMs
+    // Callers of public methods give this number: NaN and negative ones expire at once, Infinity after 24 days.
+    this.#limitMs = limitMs > 0 ? Math.min(limitMs, LONGEST_TIMER_MS) : 0
     this.#onExpired = onExpired
-    this.#dueAt = now() + limitMs
-    this.#timer = setTimeout(() => this.#afterPoll(), limitMs)
+    this.#dueAt = now() + this.#limitMs
+    this.#timer = setTimeout(() => this.#afterPoll(), this.#limitMs)
   }
 
   /** Lets the process exit while this limit runs: for background work that nobody waits for. */

@@ -1,0 +1,199 @@
+import { ConnectionLostError, toError } from '../core/errors.js'
+import { now } from '../core/timing.js'
+import type { Channel, ChannelEnd } from './channel.js'
+import { isEntityError } from './classify.js'
+import type { Entry } from './entry.js'
+import { Lane } from './lane.js'
+import type { Session } from './session.js'
+import type { Topology } from './topology.js'
+
+/** Told what becomes of the messages that are sent with care. @internal */
+export interface CarefulListener {
+  readonly onConfirmed: (entry: Entry) => void
+  readonly onRefused: (entry: Entry) => void
+  readonly onReturned: (entry: Entry) => void
+  /** The broker closed the channel for this message, or refused to declare its exchange. */
+  readonly onFailed: (entry: Entry, error: Error) => void
+  /** These are innocent, or could not be tried, and go the ordinary way. */
+  readonly onCleared: (entries: readonly Entry[]) => void
+}
+
+/** An exchange that was refused stays suspect for so long after the last refusal. */
+const SUSPICION_MS = 10_000
+const MAX_SUSPECT_EXCHANGES = 1000
+
+type Outcome = { readonly is: 'settled' } | { readonly is: 'ended'; readonly end: ChannelEnd }
+
+/**
+ * Sends messages one at a time on a channel of their own, where the broker's refusal can only mean the one in flight.
+ *
+ * The broker answers a publish to an unknown exchange by closing the channel, without saying which message it was. Here
+ * go the messages that may have been it, those to an exchange that was just refused, so that a publisher that goes on
+ * and on harms nobody else, and the first ones to an exchange that has to be declared before.
+ * @internal
+ */
+export class Careful {
+  readonly #topology: Topology
+  readonly #listener: CarefulListener
+  /** In order; `true` for those that only their exchange makes suspect. */
+  readonly #queue = new Map<Entry, boolean>()
+  /** Until when an exchange is suspect. */
+  readonly #suspicious = new Map<string, number>()
+  /** Exchanges to declare that were seen to exist on a session of this transport. */
+  readonly #declared = new Set<string>()
+  #session: Session | undefined
+  #lane: Lane | undefined
+  #onOutcome: (outcome: Outcome) => void = () => undefined
+  #isRunning = false
+
+  constructor(topology: Topology, listener: CarefulListener) {
+    this.#topology = topology
+    this.#listener = listener
+  }
+
+  get isWaiting(): boolean {
+    return (this.#lane?.inFlightCount ?? 0) > 0
+  }
+
+  /** True for a message that should not share a channel with others. */
+  wants({ letter: { exchange } }: Entry): boolean {
+    const until = this.#suspicious.get(exchange)
+    if (until !== undefined && until > now()) return true
+    this.#suspicious.delete(exchange)
+    return this.#topology.exchangeType(exchange) !== undefined && !this.#declared.has(exchange)
+  }
+
+  add(entry: Entry): void {
+    this.#queue.set(entry, true)
+    void this.#run()
+  }
+
+  /** One of these closed the channel, and nobody knows which. */
+  suspect(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#queue.set(entry, false)
+    void this.#run()
+  }
+
+  /** This exchange was refused, and these were on their way to it. */
+  suspectExchange(exchange: string, entries: readonly Entry[]): void {
+    this.#declared.delete(exchange)
+    if (this.#suspicious.size < MAX_SUSPECT_EXCHANGES) this.#suspicious.set(exchange, now() + SUSPICION_MS)
+    for (const entry of entries) this.#queue.set(entry, true)
+    void this.#run()
+  }
+
+  attach(session: Session): void {
+    this.#session = session
+    void this.#run()
+  }
+
+  /** Goes on after the broker took messages again. */
+  wake(): void {
+    void this.#run()
+  }
+
+  close(): void {
+    this.#queue.clear()
+    this.#session = undefined
+    this.#lane?.channel.dismiss()
+  }
+
+  async #run(): Promise<void> {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    try {
+      for (let entry = this.#next(); entry !== undefined; entry = this.#next()) await this.#try(entry)
+    } finally {
+      this.#isRunning = false
+    }
+  }
+
+  #next(): Entry | undefined {
+    const session = this.#session
+    if (session?.isOpen !== true || session.blockedReason !== undefined) return undefined
+    for (const entry of this.#queue.keys()) {
+      if (!entry.isSettled) return entry
+      this.#queue.delete(entry)
+      this.#listener.onCleared([entry])
+    }
+    this.#lane?.channel.dismiss()
+    return undefined
+  }
+
+  async #try(entry: Entry): Promise<void> {
+    const session = this.#session as Session
+    const { exchange } = entry.letter
+    try {
+      const lane = await this.#openLane(session)
+      if (!this.#declared.has(exchange) && this.#topology.exchangeType(exchange) !== undefined) {
+        await this.#topology.restoreExchange(lane.channel, exchange)
+        this.#declared.add(exchange)
+      }
+      if (entry.isSettled || !this.#queue.has(entry)) return
+      await this.#send(lane, entry)
+    } catch (error) {
+      const failure = this.#lane?.channel.ending.value?.error ?? toError(error)
+      // A connection that was lost says nothing about the message.
+      if (session.isOpen && isEntityError(failure)) this.#fail(entry, failure)
+      else if (session.isOpen)
+        session.cut(new ConnectionLostError(session.host.name, failure.message, { cause: failure }))
+    }
+  }
+
+  async #send(lane: Lane, entry: Entry): Promise<void> {
+    const outcome = new Promise<Outcome>((resolve) => {
+      this.#onOutcome = resolve
+    })
+    try {
+      lane.send(entry)
+    } catch (error) {
+      this.#fail(entry, toError(error))
+      return
+    }
+    const result = await outcome
+    if (result.is === 'settled') this.#clear(entry)
+    else if (result.end.isRefusal) this.#fail(entry, result.end.error)
+  }
+
+  /** The exchange exists: whoever was only suspect because of it goes the ordinary way. */
+  #clear(entry: Entry): void {
+    const { exchange } = entry.letter
+    this.#suspicious.delete(exchange)
+    this.#queue.delete(entry)
+    this.#release((other, isExchangeOnly) => isExchangeOnly && other.letter.exchange === exchange)
+  }
+
+  /** The culprit is found: those that were suspect for want of a better one are innocent. */
+  #fail(entry: Entry, error: Error): void {
+    const isExchangeOnly = this.#queue.get(entry)
+    this.#queue.delete(entry)
+    const { exchange } = entry.letter
+    this.#declared.delete(exchange)
+    if (isExchangeOnly === true) this.#suspicious.set(exchange, now() + SUSPICION_MS)
+    this.#listener.onFailed(entry, error)
+    if (isExchangeOnly === false) this.#release((_, otherIsExchangeOnly) => !otherIsExchangeOnly)
+  }
+
+  #release(isInnocent: (entry: Entry, isExchangeOnly: boolean) => boolean): void {
+    const innocent = [...this.#queue].filter(([entry, isExchangeOnly]) => isInnocent(entry, isExchangeOnly))
+    for (const [entry] of innocent) this.#queue.delete(entry)
+    if (innocent.length > 0) this.#listener.onCleared(innocent.map(([entry]) => entry))
+  }
+
+  async #openLane(session: Session): Promise<Lane> {
+    if (this.#lane?.channel.isOpen === true) return this.#lane
+    const channel: Channel = await session.openConfirmChannel()
+    const settled = (entry: Entry, tell: (entry: Entry) => void): void => {
+      tell(entry)
+      this.#onOutcome({ is: 'settled' })
+    }
+    this.#lane = new Lane(channel, 1, {
+      onConfirmed: (entry) => settled(entry, this.#listener.onConfirmed),
+      onRefused: (entry) => settled(entry, this.#listener.onRefused),
+      onReturned: this.#listener.onReturned,
+      onRoom: () => undefined,
+      onEnded: (_, end) => this.#onOutcome({ is: 'ended', end }),
+    })
+    return this.#lane
+  }
+}

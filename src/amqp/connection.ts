@@ -1,0 +1,176 @@
+import { backoffDelay } from '../core/backoff.js'
+import { ClosedError, ConnectionLostError, toError } from '../core/errors.js'
+import { Reconnector } from '../core/reconnector.js'
+import { sleep } from '../core/timing.js'
+import { explainHandshake, isRefusal } from './classify.js'
+import { openConnection } from './driver.js'
+import type { Host, HostBook } from './hosts.js'
+import type { ResolvedTransportOptions } from './options.js'
+import { Session } from './session.js'
+
+/** What a connection is for. Publishing and consuming never share one: a blocked publisher would block consumers. */
+export type ConnectionRole = 'publisher' | 'consumer'
+
+/** State of one of the two connections. */
+export interface ConnectionStatus {
+  readonly role: ConnectionRole
+  readonly state: 'connecting' | 'connected' | 'closed'
+  /** `host:port` it is connected to. */
+  readonly host: string | undefined
+  /** Wall-clock time of the last change of state, milliseconds since 1970. */
+  readonly since: number
+  /** True while the broker takes no messages on it, for want of memory or disk. */
+  readonly isBlocked: boolean
+}
+
+/** Told of a connection's fortunes. @internal */
+export interface ConnectionListener {
+  readonly onUp: (session: Session) => void
+  readonly onDown: (session: Session, cause: Error) => void
+  /** Every host refused the login or the virtual host; attempts go on at the longest pause. */
+  readonly onRefused: (error: Error) => void
+}
+
+/** A silent host is raced by the next one after this. @internal */
+export const HEDGE_MS = 300
+
+/** One connection that is made again whenever it is lost, until `close()`. @internal */
+export class Connection {
+  readonly role: ConnectionRole
+  readonly #options: ResolvedTransportOptions
+  readonly #hosts: HostBook
+  readonly #listener: ConnectionListener
+  readonly #reconnector: Reconnector<Host, Session>
+  readonly #stop = new AbortController()
+  #session: Session | undefined
+  #since = Date.now()
+
+  /** `sibling` is the host of the other connection, where this one goes first. */
+  constructor(
+    role: ConnectionRole,
+    options: ResolvedTransportOptions,
+    hosts: HostBook,
+    listener: ConnectionListener,
+    sibling: () => Host | undefined,
+  ) {
+    this.role = role
+    this.#options = options
+    this.#hosts = hosts
+    this.#listener = listener
+    this.#reconnector = new Reconnector<Host, Session>({
+      dial: (host, signal) => this.#dial(host, signal),
+      discard: (session) => session.cut(new ConnectionLostError(session.host.name, 'another host was faster')),
+      order: (last) => hosts.order(last, sibling()),
+      connectTimeoutMs: options.connectTimeoutMs,
+      hedgeMs: HEDGE_MS,
+      splayMs: options.reconnectSplayMs,
+      roundDelay: (round) =>
+        backoffDelay(round, {
+          initialMs: options.retryIntervalMs,
+          addMs: options.retryBackoffMs,
+          maxMs: options.retryIntervalMaxMs,
+        }),
+      isFatal: isRefusal,
+      onAttemptFailed: (host, error) => {
+        if (!this.#stop.signal.aborted) hosts.attemptFailed(host, error)
+      },
+    })
+  }
+
+  /** The connection in use, if there is one. */
+  get session(): Session | undefined {
+    return this.#session
+  }
+
+  start(): void {
+    void this.#run()
+  }
+
+  /** Ends the connection and the attempts, at once. */
+  close(reason: Error): void {
+    this.#end(reason)
+    this.#session?.cut(reason)
+  }
+
+  /** Ends the attempts, and the connection with the broker's consent. It may stay pending: the caller bounds it. */
+  async finish(): Promise<void> {
+    this.#end(new ClosedError('connection'))
+    await this.#session?.close()
+  }
+
+  status(): ConnectionStatus {
+    const state = this.#stop.signal.aborted ? 'closed' : this.#session === undefined ? 'connecting' : 'connected'
+    return Object.freeze({
+      role: this.role,
+      state,
+      host: this.#session?.host.name,
+      since: this.#since,
+      isBlocked: this.#session?.blockedReason !== undefined,
+    })
+  }
+
+  #end(reason: Error): void {
+    if (this.#stop.signal.aborted) return
+    this.#stop.abort(reason)
+    this.#reconnector.close(reason)
+    this.#since = Date.now()
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      try {
+        const { connection } = await this.#reconnector.connect()
+        await this.#use(connection)
+      } catch (error) {
+        if (signal.aborted) return
+        this.#listener.onRefused(toError(error))
+        // Somebody may create the user or the virtual host while we wait.
+        await sleep(this.#options.retryIntervalMaxMs, signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async #use(session: Session): Promise<void> {
+    if (this.#stop.signal.aborted) {
+      session.cut(toError(this.#stop.signal.reason))
+      return
+    }
+    this.#session = session
+    this.#since = Date.now()
+    this.#hosts.connected(session.host)
+    await new Promise<void>((resolve) => {
+      session.ending.on((cause) => {
+        this.#lose(session, cause)
+        resolve()
+      })
+      if (session.isOpen) this.#listener.onUp(session)
+    })
+  }
+
+  #lose(session: Session, cause: Error): void {
+    this.#session = undefined
+    this.#since = Date.now()
+    if (this.#stop.signal.aborted) return
+    this.#hosts.lost(session.host, cause)
+    this.#listener.onDown(session, cause)
+  }
+
+  async #dial(host: Host, signal: AbortSignal): Promise<Session> {
+    const { vhost, heartbeatMs, localAddress, connectionName, connectTimeoutMs } = this.#options
+    const target = { host, vhost, heartbeatMs, localAddress, connectionName: `${connectionName}:${this.role}` }
+    const driver = await openConnection(target, signal).catch((error: unknown) => {
+      throw explainHandshake(toError(error), vhost)
+    })
+    const session = new Session(host, driver, connectTimeoutMs)
+    const onAbort = (): void => session.cut(new ConnectionLostError(host.name, 'given up'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    try {
+      await session.openControl()
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+    return session
+  }
+}

@@ -1,0 +1,141 @@
+import { TimeoutError } from '../core/errors.js'
+import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import { abortReason, now } from '../core/timing.js'
+import type { DriverPublishOptions } from './driver.js'
+import { PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
+
+/** Tells consumers that a message is a copy: 2 on the first repetition. @internal */
+export const ATTEMPT_HEADER = 'x-openstack-ha-attempt'
+
+/** What is to be published. @internal */
+export interface Letter {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly content: Buffer
+  readonly properties: DriverPublishOptions
+}
+
+/**
+ * One call of `publish`, from the outbox to its verdict.
+ *
+ * It is settled once, for the caller. It is finished when also no channel waits for its confirmation any more: until
+ * then it counts in the outbox, so that time-outs cannot make the outbox grow without limit.
+ * @internal
+ */
+export class Entry {
+  readonly letter: Letter
+  readonly promise: Promise<void>
+  /** Set when the broker sent the message back; the confirmation follows and settles it. */
+  returned: UnroutableError | undefined
+  /** True while a live channel has it and owes the confirmation. */
+  isInFlight = false
+  #attempts = 0
+  #refusals = 0
+  #isUncertain = false
+  #isSettled = false
+  #resolve!: () => void
+  #reject!: (error: Error) => void
+  readonly #startedAt = now()
+  readonly #limit: TimeLimit
+  readonly #signal: AbortSignal | undefined
+  readonly #onAbort = (): void => this.#giveUp(abortReason(this.#signal as AbortSignal))
+  readonly #onSettled: (entry: Entry) => void
+
+  constructor(
+    letter: Letter,
+    wait: WaitOptions & { readonly timeoutMs: number },
+    whyWaiting: () => Error,
+    onSettled: (entry: Entry) => void,
+  ) {
+    this.letter = letter
+    this.#onSettled = onSettled
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.#limit = new TimeLimit(wait.timeoutMs, () => {
+      const cause = whyWaiting()
+      this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
+    })
+    this.#signal = wait.signal
+    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  get id(): string {
+    return this.letter.properties.messageId
+  }
+
+  get bytes(): number {
+    return this.letter.content.length
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled
+  }
+
+  /** True if the broker may have it: a connection was lost, or is still used, with its confirmation pending. */
+  get mayBeStored(): boolean {
+    return this.isInFlight || this.#isUncertain
+  }
+
+  get isRepetition(): boolean {
+    return this.#attempts > 0
+  }
+
+  /** The properties of the next attempt. Call `sent()` when they are on their way. */
+  nextProperties(): DriverPublishOptions {
+    const { properties } = this.letter
+    if (this.#attempts === 0) return properties
+    return { ...properties, headers: { ...properties.headers, [ATTEMPT_HEADER]: this.#attempts + 1 } }
+  }
+
+  sent(): void {
+    this.#attempts += 1
+    this.isInFlight = true
+    this.returned = undefined
+  }
+
+  /** The channel ended before the confirmation. */
+  lost(): void {
+    this.isInFlight = false
+    this.#isUncertain = true
+  }
+
+  /** The broker refused this attempt. Returns how often it did. */
+  refused(): number {
+    this.isInFlight = false
+    this.#refusals += 1
+    return this.#refusals
+  }
+
+  confirmed(): void {
+    this.isInFlight = false
+    this.settle(this.returned)
+  }
+
+  /** Ends the caller's wait: well without an error. Later calls do nothing. */
+  settle(error?: Error): void {
+    if (this.#isSettled) return
+    this.#isSettled = true
+    this.#limit.clear()
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    if (error === undefined) this.#resolve()
+    else this.#reject(error)
+    this.#onSettled(this)
+  }
+
+  /** The wait ends without a verdict of the broker: what is unknown is reported as unknown. */
+  #giveUp(reason: Error): void {
+    if (this.mayBeStored) {
+      const what =
+        reason instanceof TimeoutError
+          ? `not confirmed within ${Math.round(now() - this.#startedAt)} ms`
+          : reason.message
+      this.settle(new PublishOutcomeUnknownError(this.id, what, reason))
+    } else if (this.#refusals > 0) {
+      this.settle(new PublishRefusedError(this.id, this.#refusals))
+    } else {
+      this.settle(reason)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import { HAError } from '../core/errors.js'
+
+/**
+ * A mandatory message reached no queue: the broker sent it back and stored nothing.
+ */
+export class UnroutableError extends HAError {
+  readonly code = 'HA_UNROUTABLE'
+  readonly messageId: string
+  readonly exchange: string
+  readonly routingKey: string
+  /** AMQP reply code, 312 for "no route". */
+  readonly replyCode: number
+
+  constructor(messageId: string, exchange: string, routingKey: string, replyCode: number, replyText: string) {
+    super(`message ${messageId} to exchange '${exchange}' with routing key '${routingKey}' was returned: ${replyText}`)
+    this.messageId = messageId
+    this.exchange = exchange
+    this.routingKey = routingKey
+    this.replyCode = replyCode
+  }
+}
+
+/**
+ * The message was sent, and its confirmation did not come before the limit, the signal or the end of the client: the
+ * broker may have it or not. Publishing it again under the same `messageId` lets consumers tell the copies.
+ */
+export class PublishOutcomeUnknownError extends HAError {
+  readonly code = 'HA_OUTCOME_UNKNOWN'
+  readonly messageId: string
+
+  constructor(messageId: string, reason: string, cause?: unknown) {
+    super(`outcome of message ${messageId} is unknown: ${reason}`, cause === undefined ? undefined : { cause })
+    this.messageId = messageId
+  }
+}
+
+/** The broker answered every attempt with `basic.nack` until the limit; it holds no copy. */
+export class PublishRefusedError extends HAError {
+  readonly code = 'HA_PUBLISH_REFUSED'
+  readonly messageId: string
+
+  constructor(messageId: string, attempts: number) {
+    super(`message ${messageId} was refused by the broker (basic.nack), ${attempts} time${attempts === 1 ? '' : 's'}`)
+    this.messageId = messageId
+  }
+}
+
+/** The outbox is full: the message was not taken. Publish less, wait, or raise `maxOutboxMessages` or `maxOutboxBytes`. */
+export class BackpressureError extends HAError {
+  readonly code = 'HA_BACKPRESSURE'
+  override readonly safeToRetry = true
+
+  constructor(messages: number, bytes: number, reason?: Error) {
+    super(`outbox is full (${messages} messages, ${bytes} bytes)`, reason === undefined ? undefined : { cause: reason })
+  }
+}

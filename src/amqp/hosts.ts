@@ -1,0 +1,124 @@
+import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
+import { dialOrder } from '../core/reconnector.js'
+import type { TransportHost } from './transport-url.js'
+
+/** One host of the list. @internal */
+export interface Host extends TransportHost {
+  readonly endpoint: Endpoint
+  /** `host:port`. */
+  readonly name: string
+}
+
+/** What is known of one host. */
+export interface HostStatus {
+  /** `host:port`. */
+  readonly host: string
+  /** `unknown` until it was tried. */
+  readonly state: 'unknown' | 'up' | 'down'
+  /** Connections to it that are open: at most two, one for publishing and one for consuming. */
+  readonly connectionCount: number
+  /** Attempts that failed since the last one that succeeded. */
+  readonly failureCount: number
+  /** Why the latest attempt failed or the latest connection ended; `undefined` when all is well. */
+  readonly lastError: Error | undefined
+}
+
+interface Record {
+  state: HostStatus['state']
+  connectionCount: number
+  failureCount: number
+  lastError: Error | undefined
+}
+
+/** Told when a host comes and goes. @internal */
+export interface HostListener {
+  readonly onUp: (host: Host) => void
+  readonly onDown: (host: Host, cause: Error) => void
+}
+
+/**
+ * The host list with what both connections learned of it, and the order in which hosts are tried.
+ *
+ * There is one order, not one per connection: after a loss both walk it, and so meet on the same host again.
+ * @internal
+ */
+export class HostBook {
+  readonly hosts: readonly Host[]
+  readonly #strategy: 'shuffle' | 'round-robin'
+  readonly #listener: HostListener
+  readonly #random: () => number
+  readonly #records = new Map<Host, Record>()
+  #order: readonly Host[]
+
+  constructor(
+    hosts: readonly TransportHost[],
+    strategy: 'shuffle' | 'round-robin',
+    listener: HostListener,
+    random: () => number = Math.random,
+  ) {
+    this.hosts = hosts.map((host) => Object.freeze({ ...host, name: formatEndpoint(host.endpoint) }))
+    this.#strategy = strategy
+    this.#listener = listener
+    this.#random = random
+    for (const host of this.hosts) {
+      this.#records.set(host, { state: 'unknown', connectionCount: 0, failureCount: 0, lastError: undefined })
+    }
+    this.#order = dialOrder(this.hosts, undefined, strategy, random)
+  }
+
+  /**
+   * The order of one round for the connection that just lost `last`: where the other connection is, then hosts of which
+   * nothing bad is known, then the rest, the lost one at the end.
+   */
+  order(last: Host | undefined, sibling: Host | undefined): readonly Host[] {
+    if (last !== undefined && last !== sibling && this.#order.at(-1) !== last) {
+      this.#order = dialOrder(this.hosts, last, this.#strategy, this.#random)
+    }
+    const rank = (host: Host): number => (host === sibling ? 0 : this.#record(host).failureCount === 0 ? 1 : 2)
+    const ranked = this.#order.map((host) => ({ host, rank: host === last && host !== sibling ? 3 : rank(host) }))
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ host }) => host)
+  }
+
+  connected(host: Host): void {
+    const record = this.#record(host)
+    record.connectionCount += 1
+    record.failureCount = 0
+    record.lastError = undefined
+    if (record.state === 'up') return
+    record.state = 'up'
+    this.#listener.onUp(host)
+  }
+
+  lost(host: Host, cause: Error): void {
+    const record = this.#record(host)
+    record.connectionCount -= 1
+    record.lastError = cause
+    if (record.connectionCount === 0) this.#down(host, record, cause)
+  }
+
+  attemptFailed(host: Host, error: Error): void {
+    const record = this.#record(host)
+    record.failureCount += 1
+    record.lastError = error
+    if (record.connectionCount === 0) this.#down(host, record, error)
+  }
+
+  /** The last error of each host that has one. */
+  errors(): readonly Error[] {
+    return [...this.#records.values()].flatMap(({ lastError }) => (lastError === undefined ? [] : [lastError]))
+  }
+
+  status(): readonly HostStatus[] {
+    return Object.freeze([...this.#records].map(([host, record]) => Object.freeze({ host: host.name, ...record })))
+  }
+
+  #record(host: Host): Record {
+    return this.#records.get(host) as Record
+  }
+
+  #down(host: Host, record: Record, cause: Error): void {
+    if (record.state === 'down') return
+    record.state = 'down'
+    this.#listener.onDown(host, cause)
+  }
+}

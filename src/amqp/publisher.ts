@@ -1,0 +1,227 @@
+import { backoffDelay } from '../core/backoff.js'
+import { toError } from '../core/errors.js'
+import type { WaitOptions } from '../core/time-limit.js'
+import { Careful } from './careful.js'
+import type { ChannelEnd } from './channel.js'
+import { refusedExchange } from './classify.js'
+import type { Counters } from './counters.js'
+import { Entry, type Letter } from './entry.js'
+import { Lane } from './lane.js'
+import { Outbox } from './outbox.js'
+import type { Session } from './session.js'
+import type { Topology } from './topology.js'
+
+/** Messages in flight at a time. It bounds the copies that a failover can make. */
+const WINDOW = 1024
+const REFUSAL_PAUSE = Object.freeze({ initialMs: 50, factor: 2, maxMs: 2000 })
+const REOPEN_PAUSE = Object.freeze({ initialMs: 10, factor: 2, maxMs: 1000 })
+
+/** What the publisher gets from the transport. @internal */
+export interface PublisherOptions {
+  readonly maxMessages: number
+  readonly maxBytes: number
+  readonly topology: Topology
+  readonly counters: Counters
+  /** Why nothing can be sent at present. */
+  readonly whyWaiting: () => Error
+  /** The confirm channel is open on this session: messages go out. */
+  readonly onServing: (session: Session) => void
+}
+
+/**
+ * Sends messages and keeps them until the broker confirmed them, over as many connections as that takes.
+ *
+ * A message is sent again only when the channel that had it is gone, never on the same live channel.
+ * @internal
+ */
+export class Publisher {
+  readonly #options: PublisherOptions
+  readonly #outbox: Outbox<Entry>
+  readonly #careful: Careful
+  readonly #pauses = new Set<NodeJS.Timeout>()
+  #session: Session | undefined
+  #lane: Lane | undefined
+  #isClosed = false
+  #failedOpenings = 0
+
+  constructor(options: PublisherOptions) {
+    this.#options = options
+    this.#outbox = new Outbox(options.maxMessages, options.maxBytes)
+    this.#careful = new Careful(options.topology, {
+      onConfirmed: (entry) => this.#confirm(entry),
+      onRefused: (entry) => this.#retryLater(entry),
+      onReturned: () => this.#countReturn(),
+      onFailed: (entry, error) => this.#fail(entry, error),
+      onCleared: (entries) => {
+        this.#outbox.putBack(entries)
+        this.#pump()
+      },
+    })
+  }
+
+  get outbox(): { readonly messages: number; readonly bytes: number } {
+    return this.#outbox
+  }
+
+  /** True while the broker owes a confirmation. */
+  get isWaiting(): boolean {
+    return (this.#lane?.inFlightCount ?? 0) > 0 || this.#careful.isWaiting
+  }
+
+  /** Publishes; throws `BackpressureError` at once when the outbox is full. */
+  async publish(letter: Letter, wait: WaitOptions & { readonly timeoutMs: number }): Promise<void> {
+    const { whyWaiting, counters } = this.#options
+    this.#outbox.checkRoom(letter.content.length, this.#session === undefined ? whyWaiting() : undefined)
+    const entry = new Entry(letter, wait, whyWaiting, (settled) => this.#onSettled(settled))
+    counters.published += 1
+    this.#outbox.add(entry)
+    this.#pump()
+    await entry.promise
+  }
+
+  /** Uses a new connection. */
+  attach(session: Session): void {
+    this.#session = session
+    session.onBlocked(() => {
+      this.#careful.wake()
+      this.#pump()
+    })
+    session.ending.on(() => {
+      if (this.#session === session) this.#session = undefined
+    })
+    this.#careful.attach(session)
+    void this.#openLane(session)
+  }
+
+  /** Rejects what was never sent: the servers refuse us, and waiting does not mend that. */
+  refuse(error: Error): void {
+    for (const entry of this.#outbox.all()) if (!entry.mayBeStored) entry.settle(error)
+  }
+
+  /** Resolves when every message has its verdict. */
+  async flush(): Promise<void> {
+    await this.#outbox.empty()
+  }
+
+  /** Rejects everything at once; `reasonFor` is told whether the broker may have the message. */
+  close(reasonFor: (mayBeStored: boolean) => Error): void {
+    this.#isClosed = true
+    for (const pause of this.#pauses) clearTimeout(pause)
+    this.#pauses.clear()
+    this.#careful.close()
+    for (const entry of this.#outbox.all()) {
+      entry.settle(reasonFor(entry.mayBeStored))
+      this.#outbox.release(entry)
+    }
+  }
+
+  async #openLane(session: Session): Promise<void> {
+    try {
+      const channel = await session.openConfirmChannel()
+      this.#failedOpenings = 0
+      this.#lane = new Lane(channel, WINDOW, {
+        onConfirmed: (entry) => this.#confirm(entry),
+        onRefused: (entry) => this.#retryLater(entry),
+        onReturned: () => this.#countReturn(),
+        onRoom: () => this.#pump(),
+        onEnded: (entries, end) => this.#onLaneEnded(session, entries, end),
+      })
+      if (!channel.isOpen) return
+      this.#options.onServing(session)
+      this.#pump()
+    } catch {
+      this.#reopen(session)
+    }
+  }
+
+  #reopen(session: Session): void {
+    if (!session.isOpen || this.#isClosed) return
+    this.#failedOpenings += 1
+    this.#pause(backoffDelay(this.#failedOpenings, REOPEN_PAUSE), () => void this.#openLane(session))
+  }
+
+  #onLaneEnded(session: Session, entries: readonly Entry[], end: ChannelEnd): void {
+    this.#lane = undefined
+    if (this.#isClosed) return
+    const suspects = end.isRefusal ? this.#suspects(entries, end.error) : []
+    this.#outbox.putBack(entries.filter((entry) => !suspects.includes(entry)))
+    if (!session.isOpen) return
+    if (entries.length === 0) this.#reopen(session)
+    else void this.#openLane(session)
+  }
+
+  /** The broker names the exchange it refused, or nobody: then each message in flight has to be tried alone. */
+  #suspects(entries: readonly Entry[], error: Error): readonly Entry[] {
+    const exchange = refusedExchange(error)
+    const named = exchange === undefined ? [] : entries.filter(({ letter }) => letter.exchange === exchange)
+    if (exchange !== undefined && named.length > 0) {
+      this.#careful.suspectExchange(exchange, named)
+      return named
+    }
+    this.#careful.suspect(entries)
+    return entries
+  }
+
+  #pump(): void {
+    const lane = this.#lane
+    while (lane?.hasRoom === true && this.#session?.blockedReason === undefined) {
+      const entry = this.#outbox.take()
+      if (entry === undefined) return
+      if (entry.isSettled) this.#outbox.release(entry)
+      else if (this.#careful.wants(entry)) this.#careful.add(entry)
+      else this.#send(lane, entry)
+    }
+  }
+
+  #send(lane: Lane, entry: Entry): void {
+    try {
+      if (entry.isRepetition) this.#options.counters.resent += 1
+      lane.send(entry)
+    } catch (error) {
+      this.#fail(entry, toError(error))
+    }
+  }
+
+  #confirm(entry: Entry): void {
+    if (entry.returned === undefined) this.#options.counters.confirmed += 1
+    entry.confirmed()
+    this.#outbox.release(entry)
+  }
+
+  #fail(entry: Entry, error: Error): void {
+    entry.isInFlight = false
+    entry.settle(error)
+    this.#outbox.release(entry)
+  }
+
+  /** A refusal is temporary as a rule (the queue's node is going down): tried again until the caller's limit. */
+  #retryLater(entry: Entry): void {
+    this.#options.counters.nacked += 1
+    const refusals = entry.refused()
+    if (entry.isSettled) {
+      this.#outbox.release(entry)
+      return
+    }
+    this.#pause(backoffDelay(refusals, REFUSAL_PAUSE), () => {
+      this.#outbox.append(entry)
+      this.#pump()
+    })
+  }
+
+  #countReturn(): void {
+    this.#options.counters.returned += 1
+  }
+
+  /** An entry that is in flight stays in the outbox until its channel let go of it. */
+  #onSettled(entry: Entry): void {
+    if (!entry.isInFlight) this.#outbox.release(entry)
+  }
+
+  #pause(ms: number, then: () => void): void {
+    const timer = setTimeout(() => {
+      this.#pauses.delete(timer)
+      then()
+    }, ms)
+    this.#pauses.add(timer)
+  }
+}

@@ -1,0 +1,232 @@
+import { Client } from '../core/client.js'
+import { ClosedError, InvalidOptionError, NoEndpointError } from '../core/errors.js'
+import type { CommonEvents } from '../core/events.js'
+import type { WaitOptions } from '../core/time-limit.js'
+import { abortReason, now } from '../core/timing.js'
+import { Connection, type ConnectionRole } from './connection.js'
+import { ManagedConsumer, type Consumer } from './consumer.js'
+import { newCounters, type Counters } from './counters.js'
+import type { MessageHandler } from './deliveries.js'
+import { HostBook } from './hosts.js'
+import { checkWait, toLetter, type PublishOptions } from './letter.js'
+import { Liveness } from './liveness.js'
+import { resolveTransportOptions, type ResolvedTransportOptions, type TransportOptions } from './options.js'
+import { Publisher } from './publisher.js'
+import type { Session } from './session.js'
+import { maxFailoverMs, type TransportStatus } from './status.js'
+import { resolveSubscription, type Subscription } from './subscription.js'
+import { Topology } from './topology.js'
+import { Waiters } from './waiters.js'
+
+const DEFAULT_CONSUME_TIMEOUT_MS = 30_000
+
+/** The publishing connection that was lost, until it serves again. */
+interface Loss {
+  readonly host: string
+  readonly cause: Error
+  readonly at: number
+  readonly detectedMs: number
+}
+
+/**
+ * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
+ *
+ * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
+ * `failover` is reported, by the publishing one.
+ */
+export class AmqpTransport extends Client<CommonEvents> {
+  readonly #options: ResolvedTransportOptions
+  readonly #hosts: HostBook
+  readonly #topology = new Topology()
+  readonly #counters: Counters = newCounters()
+  readonly #consumers = new Set<ManagedConsumer>()
+  readonly #publisher: Publisher
+  readonly #connections: Readonly<Record<ConnectionRole, Connection>>
+  readonly #liveness: Liveness
+  readonly #consumerSessions = new Waiters<Session>()
+  #loss: Loss | undefined
+  #hasConsumed = false
+
+  /** @internal */
+  constructor(options: ResolvedTransportOptions) {
+    super('amqp', 'transport')
+    this.#options = options
+    this.#hosts = new HostBook(options.hosts, options.failoverStrategy, {
+      onUp: ({ name }) => this.report('hostUp', { host: name, cause: undefined }),
+      onDown: ({ name }, cause) => this.report('hostDown', { host: name, cause }),
+    })
+    this.#publisher = new Publisher({
+      maxMessages: options.maxOutboxMessages,
+      maxBytes: options.maxOutboxBytes,
+      topology: this.#topology,
+      counters: this.#counters,
+      whyWaiting: () => this.whyUnusable(),
+      onServing: (session) => this.#onServing(session),
+    })
+    this.#connections = { publisher: this.#connect('publisher'), consumer: this.#connect('consumer') }
+    this.#liveness = this.#watch()
+    this.#liveness.start()
+    this.#connections.publisher.start()
+    this.#connections.consumer.start()
+  }
+
+  /**
+   * Publishes a message and resolves when the broker confirmed it: for a quorum queue, when a majority has it.
+   *
+   * While no host serves it waits. After a lost connection it is sent again under the same message id: delivery is at
+   * least once, and order is not kept then. `body` is sent as it is when it is a Buffer (which is not copied: leave it
+   * alone until then) or a string, else as JSON. The exchange `''` delivers to the queue named by `routingKey`.
+   *
+   * Rejects with `UnroutableError` (only `mandatory`), `BackpressureError`, the broker's error (reply code in `code`, 404
+   * for an unknown exchange), `TimeoutError` when the limit came before it was sent, and with
+   * `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
+   */
+  async publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions = {}): Promise<void> {
+    this.assertOpen()
+    checkWait(options)
+    const letter = toLetter(exchange, routingKey, body, options)
+    const { timeoutMs = this.#options.publishTimeoutMs, signal, exchangeType } = options
+    if (signal?.aborted === true) throw abortReason(signal)
+    if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
+    await this.#publisher.publish(letter, { timeoutMs, signal })
+  }
+
+  /**
+   * Consumes a queue: declares it with its bindings where it is missing, and calls `handler` for each message, which is
+   * acknowledged when the handler's promise resolves, and goes back to the queue when it rejects.
+   *
+   * Resolves at the first subscription, which then is made again on every connection, until the consumer is closed.
+   * Rejects with the broker's error (reply code in `code`, 406 for a queue of another kind), or with `TimeoutError`.
+   */
+  async consume(subscription: Subscription, handler: MessageHandler, wait: WaitOptions = {}): Promise<Consumer> {
+    this.assertOpen()
+    checkWait(wait)
+    if (typeof handler !== 'function') throw new InvalidOptionError('handler', 'must be a function')
+    const resolved = resolveSubscription(subscription, this.#options.prefetch)
+    const consumer = new ManagedConsumer(resolved, handler, {
+      topology: this.#topology,
+      counters: this.#counters,
+      session: (signal) => this.#consumerSessions.next(signal),
+      whyWaiting: () => this.whyUnusable(),
+      onClosed: (closed) => {
+        this.#consumers.delete(closed)
+        this.#topology.removeQueue(resolved.declaration)
+      },
+    })
+    this.#consumers.add(consumer)
+    await consumer.start({ timeoutMs: DEFAULT_CONSUME_TIMEOUT_MS, ...wait })
+    return consumer
+  }
+
+  /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
+  status(): TransportStatus {
+    const { publisher, consumer } = this.#connections
+    const { messages, bytes } = this.#publisher.outbox
+    return Object.freeze({
+      state: this.state,
+      vhost: this.#options.vhost,
+      connections: Object.freeze({ publisher: publisher.status(), consumer: consumer.status() }),
+      hosts: this.#hosts.status(),
+      outbox: Object.freeze({ messages, bytes }),
+      counters: Object.freeze({ ...this.#counters }),
+      consumers: Object.freeze([...this.#consumers].map((one) => one.status())),
+      availability: this.availability(),
+      maxFailoverMs: maxFailoverMs(this.#options),
+    })
+  }
+
+  protected override whyUnusable(): Error {
+    const session = this.#connections.publisher.session
+    if (session?.blockedReason !== undefined) {
+      return new Error(`the broker at ${session.host.name} takes no messages: ${session.blockedReason}`)
+    }
+    if (session !== undefined) return new Error(`connected to ${session.host.name}`)
+    return new NoEndpointError('no AMQP host can be reached', this.#hosts.errors())
+  }
+
+  protected override async drain(): Promise<void> {
+    // Handlers first, the outbox after them: what they published before the end still goes out.
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Number.MAX_SAFE_INTEGER })))
+    await this.#publisher.flush()
+    await Promise.all(Object.values(this.#connections).map((connection) => connection.finish()))
+  }
+
+  protected override teardown(reason: ClosedError): void {
+    this.#liveness.stop()
+    this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
+    for (const consumer of this.#consumers) consumer.destroy(reason)
+    this.#consumerSessions.close(reason)
+    for (const connection of Object.values(this.#connections)) connection.close(reason)
+  }
+
+  #connect(role: ConnectionRole): Connection {
+    const isPublisher = role === 'publisher'
+    const listener = {
+      onUp: (session: Session) => (isPublisher ? this.#publisher.attach(session) : this.#onConsumerUp(session)),
+      onDown: (session: Session, cause: Error) => {
+        if (isPublisher) this.#onPublisherDown(session, cause)
+        else this.#consumerSessions.clear()
+      },
+      onRefused: (error: Error) => this.#onRefused(isPublisher, error),
+    }
+    const sibling = isPublisher ? 'consumer' : 'publisher'
+    return new Connection(role, this.#options, this.#hosts, listener, () => this.#connections[sibling].session?.host)
+  }
+
+  #watch(): Liveness {
+    const { publisher, consumer } = this.#connections
+    const consumers = this.#consumers
+    return new Liveness(
+      [
+        { session: () => publisher.session, isWaiting: () => this.#publisher.isWaiting },
+        {
+          session: () => consumer.session,
+          isWaiting: () => [...consumers].some((one) => one.isExpecting),
+          onAnswered: () => {
+            for (const one of consumers) one.reassure()
+          },
+        },
+      ],
+      this.#options.heartbeatMs,
+    )
+  }
+
+  #onServing(session: Session): void {
+    const loss = this.#loss
+    this.#loss = undefined
+    this.setUsable(true)
+    if (loss === undefined || loss.host === session.host.name) return
+    const { host: from, cause, at, detectedMs } = loss
+    this.reportFailover({ from, to: session.host.name, cause, detectedMs, elapsedMs: now() - at + detectedMs })
+  }
+
+  #onPublisherDown(session: Session, cause: Error): void {
+    const { detectedMs } = session
+    this.#loss ??= { host: session.host.name, cause, at: now(), detectedMs }
+    this.setUsable(false, cause)
+  }
+
+  #onConsumerUp(session: Session): void {
+    this.#consumerSessions.resolve(session)
+    if (this.#hasConsumed) void this.#topology.restore(session)
+    this.#hasConsumed = true
+  }
+
+  #onRefused(isPublisher: boolean, error: Error): void {
+    if (isPublisher) {
+      this.failReadiness(error)
+      this.#publisher.refuse(error)
+    } else {
+      for (const consumer of this.#consumers) consumer.refuse(error)
+    }
+  }
+}
+
+/**
+ * Makes a transport: connects by itself, at once, and stays connected until it is closed.
+ *
+ * Throws `InvalidOptionError` at once for options, or environment variables, that cannot work.
+ */
+export function createTransport(options?: TransportOptions): AmqpTransport {
+  return new AmqpTransport(resolveTransportOptions(options))
+}

@@ -1,0 +1,182 @@
+import { ProtocolError, ServerBusyError, ValueTooLargeError } from './errors.js'
+import type { Reply, ReplyStatus } from './transport.js'
+
+/** No line of the protocol comes near this. */
+const MAX_LINE = 2048
+const EMPTY = Buffer.alloc(0)
+const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
+const [LETTER_C, LETTER_F] = [99, 102]
+
+/** Answers of two letters, as one number. */
+const word = (letters: string): number => (letters.charCodeAt(0) << 8) | letters.charCodeAt(1)
+const VALUE = word('VA')
+const STATUSES: ReadonlyMap<number, ReplyStatus> = new Map([
+  [word('HD'), 'done'],
+  [word('EN'), 'miss'],
+  [word('NF'), 'notFound'],
+  [word('NS'), 'notStored'],
+  [word('EX'), 'exists'],
+  [word('MN'), 'noop'],
+  [word('OK'), 'flushed'],
+])
+
+class MutableReply implements Reply {
+  status: ReplyStatus = 'miss'
+  flags = 0
+  cas = 0
+  bytes: Buffer = EMPTY
+  start = 0
+  end = 0
+  error: Error | undefined = undefined
+}
+
+/**
+ * Cuts the byte stream of one connection into answers of the meta protocol, however the network cut it into chunks.
+ *
+ * `push` throws on anything that is not an answer: the connection must then be cut, and this parser with it, because
+ * nothing that follows can be attributed to a request. A value that spans chunks is read into a buffer of its announced size.
+ * @internal
+ */
+export class MetaParser {
+  readonly #endpoint: string
+  readonly #maxValueBytes: number
+  readonly #onReply: (reply: Reply) => void
+  readonly #reply = new MutableReply()
+  /** Beginning of a line whose end has not come yet. */
+  #rest: Buffer | undefined
+  /** Value that is being read, its line end included. */
+  #body: Buffer | undefined
+  #filled = 0
+
+  constructor(endpoint: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
+    this.#endpoint = endpoint
+    this.#maxValueBytes = maxValueBytes
+    this.#onReply = onReply
+  }
+
+  push(received: Buffer): void {
+    let chunk = received
+    let at = 0
+    if (this.#body !== undefined) {
+      at = this.#fill(this.#body, chunk, 0)
+    } else if (this.#rest !== undefined) {
+      chunk = Buffer.concat([this.#rest, received])
+      this.#rest = undefined
+    }
+    while (at < chunk.length) {
+      let end = at
+      while (end < chunk.length && chunk[end] !== LF) end += 1
+      if (end - at > MAX_LINE) throw new ProtocolError(`${this.#endpoint} sent a line of more than ${MAX_LINE} bytes`)
+      if (end === chunk.length) {
+        // A copy, because the chunk belongs to a large slab that would be kept alive.
+        this.#rest = Buffer.from(chunk.subarray(at))
+        return
+      }
+      at = this.#line(chunk, at, end)
+    }
+  }
+
+  /** Handles the line from `start` to the line feed at `end`; returns where the next one begins. */
+  #line(chunk: Buffer, start: number, end: number): number {
+    if (end - start < 3 || chunk[end - 1] !== CR) throw this.#garbage(chunk, start, end)
+    const first = ((chunk[start] as number) << 8) | (chunk[start + 1] as number)
+    const reply = this.#reply
+    reply.flags = 0
+    reply.cas = 0
+    const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
+    if (first === VALUE && isWord) return this.#value(chunk, start, end)
+    const status = isWord ? STATUSES.get(first) : undefined
+    if (status === undefined) return this.#failure(chunk, start, end)
+    this.#readFlags(chunk, start + 2, end - 1)
+    reply.status = status
+    this.#onReply(reply)
+    return end + 1
+  }
+
+  #value(chunk: Buffer, start: number, end: number): number {
+    let at = start + 3
+    let size = 0
+    for (; isDigit(chunk[at]); at += 1) size = size * 10 + (chunk[at] as number) - ZERO
+    if (at === start + 3 || (at !== end - 1 && chunk[at] !== SPACE)) throw this.#garbage(chunk, start, end)
+    if (size > this.#maxValueBytes) {
+      throw new ProtocolError(
+        `${this.#endpoint} announced a value of ${size} bytes, the limit is ${this.#maxValueBytes}`,
+      )
+    }
+    this.#readFlags(chunk, at, end - 1)
+    const from = end + 1
+    const next = from + size + 2
+    if (next <= chunk.length) {
+      this.#deliver(chunk, from, from + size)
+      return next
+    }
+    this.#body = Buffer.allocUnsafe(size + 2)
+    this.#filled = 0
+    return this.#fill(this.#body, chunk, from)
+  }
+
+  /** Adds what the chunk has of the value; returns where the chunk goes on after it. */
+  #fill(body: Buffer, chunk: Buffer, from: number): number {
+    const count = chunk.copy(body, this.#filled, from)
+    this.#filled += count
+    if (this.#filled === body.length) {
+      this.#body = undefined
+      this.#deliver(body, 0, body.length - 2)
+    }
+    return from + count
+  }
+
+  #deliver(bytes: Buffer, start: number, end: number): void {
+    if (bytes[end] !== CR || bytes[end + 1] !== LF) {
+      throw new ProtocolError(`${this.#endpoint} sent a value that is longer or shorter than announced`)
+    }
+    const reply = this.#reply
+    reply.status = 'value'
+    reply.bytes = bytes
+    reply.start = start
+    reply.end = end
+    this.#onReply(reply)
+    reply.bytes = EMPTY
+  }
+
+  /** Reads ` f<flags>` and ` c<cas>`, skips others. */
+  #readFlags(chunk: Buffer, from: number, end: number): void {
+    let at = from
+    while (at < end) {
+      const name = chunk[at + 1]
+      at += 2
+      let number = 0
+      for (; at < end && chunk[at] !== SPACE; at += 1) number = number * 10 + (chunk[at] as number) - ZERO
+      if (name === LETTER_F) this.#reply.flags = number
+      else if (name === LETTER_C) this.#reply.cas = number
+    }
+  }
+
+  /** Refusals of one request; `ERROR` without a request's name on it ends the connection. */
+  #failure(chunk: Buffer, start: number, end: number): number {
+    const text = chunk.toString('latin1', start, end - 1)
+    if (text.startsWith('ERROR Too many open connections')) throw new ServerBusyError(this.#endpoint, text)
+    if (!text.startsWith('SERVER_ERROR ') && !text.startsWith('CLIENT_ERROR ')) throw this.#garbage(chunk, start, end)
+    const reply = this.#reply
+    reply.status = 'refused'
+    reply.error = refusal(this.#endpoint, text)
+    this.#onReply(reply)
+    reply.error = undefined
+    return end + 1
+  }
+
+  #garbage(chunk: Buffer, start: number, end: number): ProtocolError {
+    const text = JSON.stringify(chunk.toString('latin1', start, Math.min(end, start + 60)))
+    return new ProtocolError(`${this.#endpoint} answered ${text}, which is not the meta protocol of memcached 1.6`)
+  }
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= ZERO && byte <= NINE
+}
+
+function refusal(endpoint: string, text: string): Error {
+  if (text.startsWith('CLIENT_ERROR')) return new ProtocolError(`${endpoint} refused a request: ${text}`)
+  if (text.includes('too large')) return new ValueTooLargeError(`${endpoint} says ${text}`)
+  return new ServerBusyError(endpoint, text)
+}

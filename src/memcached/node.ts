@@ -1,0 +1,298 @@
+import { backoffDelay } from '../core/backoff.js'
+import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
+import { toError } from '../core/errors.js'
+import { Lifecycle } from '../core/lifecycle.js'
+import { now } from '../core/timing.js'
+import { ask, TransportDown } from './control.js'
+import { HeirMarks } from './heir-marks.js'
+import { Journal } from './journal.js'
+import type { ResolvedMemcachedOptions } from './options.js'
+import { rejoin, type Readmission } from './rejoin.js'
+import type { Operation, Transport, TransportFactory, TransportFailure } from './transport.js'
+
+/**
+ * `connecting`: not reached yet, requests wait for it. `live`: used. `suspect`: it missed a time limit and is not used
+ * until a probe of ours is answered. `dead`: given up. `returning`: it answers again and is being made safe.
+ */
+export type NodeState = 'connecting' | 'live' | 'suspect' | 'dead' | 'returning'
+
+/** What a node tells about itself. @internal */
+export interface NodeOwner {
+  /** It must not be used from now on. Called before its pending requests fail. */
+  onOut(node: CacheNode): void
+  /** It can be used from now on. */
+  onIn(node: CacheNode): void
+  /** It is down, told once per absence; not told when a suspicion was unfounded. */
+  onDown(node: CacheNode, outage: NodeOutage): void
+  /** It is up for the first time, or after `onDown`. */
+  onUp(node: CacheNode): void
+  /** True when one more node may be given up for slowness alone. */
+  mayGiveUpSlowNode(): boolean
+}
+
+/** The beginning of an absence. @internal */
+export interface NodeOutage {
+  readonly cause: Error
+  /** From the first sign of trouble until it was not used any more, in milliseconds. */
+  readonly detectedMs: number
+  /** False for a node that was never reached. */
+  readonly wasUsed: boolean
+}
+
+const JOURNAL_BYTES = 4 * 1024 * 1024
+const PROBE_GROWTH = 1.5
+/** A node that lived shorter than this is flapping: the next probe is not sent at once. */
+const STABLE_AFTER_MS = 5000
+
+/**
+ * One memcached server: its connections, whether it may be used, and the way back.
+ *
+ * The only requests that a node gets while it is out are probes, on a connection of their own, which becomes the node's
+ * connection when it returns.
+ * @internal
+ */
+export class CacheNode {
+  readonly index: number
+  readonly name: string
+  readonly journal = new Journal(JOURNAL_BYTES)
+  readonly #endpoint: Endpoint
+  readonly #options: ResolvedMemcachedOptions
+  readonly #openTransport: TransportFactory
+  readonly #owner: NodeOwner
+  readonly #lifecycle = new Lifecycle<NodeState>('connecting', {
+    connecting: ['live', 'suspect', 'dead'],
+    live: ['suspect', 'dead'],
+    suspect: ['returning', 'dead'],
+    dead: ['returning'],
+    returning: ['live', 'suspect', 'dead'],
+  })
+  readonly #marks: HeirMarks
+  #watermark = 0
+  #lastCas = 0
+  #connections: Transport[] = []
+  #probe: Transport | undefined
+  #lastError: Error | undefined
+  #absences = 0
+  #outAt = 0
+  #inAt = -Infinity
+  #outage: NodeOutage | undefined
+  #isReportedDown = false
+  #isReportedUp = false
+  #isGivenUpAsSlow = false
+  #mustSettle = false
+  #flaps = 0
+  #timer: NodeJS.Timeout | undefined
+  #isStopped = false
+
+  constructor(
+    position: { readonly index: number; readonly count: number; readonly endpoint: Endpoint },
+    options: ResolvedMemcachedOptions,
+    openTransport: TransportFactory,
+    owner: NodeOwner,
+  ) {
+    this.index = position.index
+    this.name = formatEndpoint(position.endpoint)
+    this.#endpoint = position.endpoint
+    this.#marks = new HeirMarks(position.count)
+    this.#options = options
+    this.#openTransport = openTransport
+    this.#owner = owner
+  }
+
+  get state(): NodeState {
+    return this.#lifecycle.state
+  }
+
+  /** Wall-clock time of the last change of state. */
+  get since(): number {
+    return this.#lifecycle.since
+  }
+
+  get lastError(): Error | undefined {
+    return this.#lastError
+  }
+
+  get pending(): number {
+    return this.#connections.reduce((sum, connection) => sum + connection.pending, 0)
+  }
+
+  /** How often it has gone out; tells one absence from the next. */
+  get absences(): number {
+    return this.#absences
+  }
+
+  /** Own values with a CAS id up to this are misses; 0 when none is. */
+  get watermark(): number {
+    return this.#watermark
+  }
+
+  /** True for a node that was given up for missing time limits, not for refusing. */
+  get isGivenUpAsSlow(): boolean {
+    return this.#isGivenUpAsSlow
+  }
+
+  /** Starts connecting. */
+  start(): void {
+    this.#connections = this.#openConnections(this.#options.connectionsPerNode)
+  }
+
+  /** Sends a request; only while the node is in the ring. */
+  submit(operation: Operation): void {
+    const connections = this.#connections
+    const connection = connections.length === 1 ? connections[0] : connections[operation.hash % connections.length]
+    connection?.submit(operation)
+  }
+
+  /** Ends everything; pending requests fail with `error`. */
+  stop(error: Error): void {
+    this.#isStopped = true
+    clearTimeout(this.#timer)
+    for (const connection of this.#connections.splice(0)) connection.cut(error)
+    this.#probe?.cut(error)
+  }
+
+  /** Notes how old the values here are at the moment the nodes `out` go unused; older ones are misses on an heir. */
+  markAbsenceOf(out: readonly CacheNode[]): void {
+    this.submit(this.#marks.take(out, (cas) => (this.#lastCas = cas)))
+  }
+
+  /** True when the value with this CAS id was stored here after all of the nodes `out` went unused. */
+  hasStoredSince(cas: number, out: readonly CacheNode[]): boolean {
+    if (this.#marks.mustRetry(out)) this.markAbsenceOf(out)
+    return this.#marks.isYounger(cas, out)
+  }
+
+  #openConnections(count: number): Transport[] {
+    return Array.from({ length: count }, () => this.#open())
+  }
+
+  #open(): Transport {
+    const { connectTimeoutMs, operationTimeoutMs, maxValueBytes, localAddress } = this.#options
+    const transport = this.#openTransport(
+      { endpoint: this.#endpoint, connectTimeoutMs, operationTimeoutMs, maxValueBytes, localAddress },
+      {
+        onReady: () => this.#onReady(transport),
+        onDown: (failure) => {
+          if (this.#connections.includes(transport)) this.#takeOut(failure)
+        },
+      },
+    )
+    return transport
+  }
+
+  #onReady(transport: Transport): void {
+    if (this.state !== 'connecting' || !this.#connections.includes(transport)) return
+    this.#enterLive()
+    if (this.#options.rejoin !== 'trust') this.markAbsenceOf([])
+    this.#announceIn()
+  }
+
+  #takeOut(failure: TransportFailure): void {
+    const connections = this.#connections.splice(0)
+    this.#absences += 1
+    this.#outAt = now()
+    this.#flaps = this.#outAt - this.#inAt < STABLE_AFTER_MS ? this.#flaps + 1 : 0
+    this.#outage = { cause: failure.error, detectedMs: this.#outAt - failure.troubleAt, wasUsed: this.#isReportedUp }
+    this.#mustSettle = failure.wasWriting || connections.length > 1
+    this.#lastError = failure.error
+    this.#lifecycle.enter(failure.kind === 'lost' ? 'dead' : 'suspect', failure.error)
+    this.#owner.onOut(this)
+    for (const connection of connections) connection.cut(failure.error)
+    if (this.state === 'dead') this.#reportDown()
+    void this.#recover()
+  }
+
+  /** Probes until the node is back. Never rejects. */
+  async #recover(): Promise<void> {
+    for (let attempt = this.#flaps; !this.#hasStopped(); attempt += 1) {
+      if (attempt > 0) await this.#pause(this.#probeDelay(attempt))
+      if (this.#hasStopped()) return
+      const transport = this.#open()
+      this.#probe = transport
+      try {
+        await ask(transport, 'noop')
+        this.#lifecycle.enter('returning')
+        await rejoin(transport, this.#returning(), (readmission) => this.#readmit(transport, readmission))
+        return
+      } catch (error) {
+        transport.cut(toError(error))
+        this.#probe = undefined
+        if (!this.#hasStopped()) this.#onProbeFailed(error)
+      }
+    }
+  }
+
+  /** A method, because the answer changes during each wait, which the compiler does not see of a field. */
+  #hasStopped(): boolean {
+    return this.#isStopped
+  }
+
+  #returning(): Parameters<typeof rejoin>[1] {
+    return {
+      policy: this.#options.rejoin,
+      journal: this.journal,
+      lastCas: this.#lastCas,
+      watermark: this.#watermark,
+      mustSettle: this.#mustSettle,
+      outMs: () => now() - this.#outAt,
+      pause: (ms) => this.#pause(ms),
+    }
+  }
+
+  #readmit(transport: Transport, { lastCas, watermark }: Readmission): void {
+    if (this.#isStopped) return
+    this.#watermark = watermark
+    this.#lastCas = lastCas
+    this.#probe = undefined
+    this.#connections = [transport, ...this.#openConnections(this.#options.connectionsPerNode - 1)]
+    this.#enterLive()
+    this.#announceIn()
+  }
+
+  #enterLive(): void {
+    this.#inAt = now()
+    this.#isGivenUpAsSlow = false
+    this.#lifecycle.enter('live')
+  }
+
+  #announceIn(): void {
+    const isNews = this.#isReportedDown || !this.#isReportedUp
+    this.#isReportedDown = false
+    this.#isReportedUp = true
+    this.#owner.onIn(this)
+    if (isNews) this.#owner.onUp(this)
+  }
+
+  #onProbeFailed(error: unknown): void {
+    const failure = error instanceof TransportDown ? error.failure : undefined
+    this.#lastError = failure?.error ?? toError(error)
+    if (this.state !== 'dead') {
+      const isSlow = failure?.kind === 'silent'
+      const isGivenUp = failure?.kind === 'lost' || (isSlow && this.#owner.mayGiveUpSlowNode())
+      this.#isGivenUpAsSlow = isGivenUp && isSlow
+      const to = isGivenUp ? 'dead' : 'suspect'
+      if (this.state !== to) this.#lifecycle.enter(to, this.#lastError)
+    }
+    this.#reportDown()
+  }
+
+  #reportDown(): void {
+    if (this.#isReportedDown || this.#isStopped || this.#outage === undefined) return
+    this.#isReportedDown = true
+    this.#owner.onDown(this, this.#outage)
+  }
+
+  /** A suspect is expected back at once, so its pauses do not grow. */
+  #probeDelay(attempt: number): number {
+    const { probeIntervalMs, deadRetryMs } = this.#options
+    const factor = this.state === 'suspect' && this.#flaps === 0 ? 1 : PROBE_GROWTH
+    return backoffDelay(attempt, { initialMs: probeIntervalMs, factor, maxMs: deadRetryMs })
+  }
+
+  /** Waits without keeping the process alive; `stop()` leaves it waiting for ever. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#timer = setTimeout(resolve, ms).unref()
+    })
+  }
+}

@@ -1,0 +1,48 @@
+import type { AvailabilityStatus } from '../core/availability.js'
+import type { ClientState } from '../core/client.js'
+import type { CacheNode, NodeState } from './node.js'
+import type { MemcachedCounters } from './router.js'
+
+/** One node, as this client sees it. */
+export interface MemcachedNodeStatus {
+  /** `host:port`. */
+  readonly host: string
+  readonly state: NodeState
+  /** Wall-clock time of the last change of state, milliseconds since 1970. */
+  readonly since: number
+  /** The last failure, which may be over. */
+  readonly lastError: Error | undefined
+  /** Requests that it has not answered yet. */
+  readonly pendingCount: number
+  /** Keys that were changed elsewhere while it was out, and that are deleted on it before it is used again. */
+  readonly journalCount: number
+  /** True when the journal could not hold all keys: all its old values will count as misses. */
+  readonly hasJournalOverflowed: boolean
+  /** True while values from before its last return count as misses. */
+  readonly hasWatermark: boolean
+}
+
+/** A frozen snapshot of the client. Durations are milliseconds. */
+export interface MemcachedStatus extends MemcachedCounters {
+  readonly state: ClientState
+  readonly nodes: readonly MemcachedNodeStatus[]
+  /** How often a node was taken out of use. */
+  readonly evictionCount: number
+  readonly availability: AvailabilityStatus
+  /** The longest that a call takes until the heir of a node that has failed is asked: the operation's time limit. */
+  readonly maxFailoverMs: number
+}
+
+/** The snapshot of one node. @internal */
+export function nodeStatus(node: CacheNode): MemcachedNodeStatus {
+  return Object.freeze({
+    host: node.name,
+    state: node.state,
+    since: node.since,
+    lastError: node.lastError,
+    pendingCount: node.pending,
+    journalCount: node.journal.size,
+    hasJournalOverflowed: node.journal.hasOverflowed,
+    hasWatermark: node.watermark > 0,
+  })
+}

@@ -1,0 +1,102 @@
+import type { Endpoint } from '../core/endpoint.js'
+
+/** What a node can be asked to do. @internal */
+export type OperationKind = 'get' | 'set' | 'delete' | 'noop' | 'flush'
+
+/** A value as it goes over the wire. @internal */
+export interface Payload {
+  readonly data: string | Buffer
+  /** Length of `data` in bytes. */
+  readonly size: number
+  readonly flags: number
+  /** memcached's expiry: 0 is never, up to 30 days in seconds, above that an absolute Unix time. */
+  readonly expiry: number
+}
+
+/**
+ * How a request was answered; the protocol's own words stay in the driver.
+ *
+ * `value` and `miss` answer a get, `done` and `notFound` a mutation; `notStored` and `exists` a conditional one. `refused` carries an
+ * error of this one request; the connection is fine.
+ * @internal
+ */
+export type ReplyStatus =
+  'value' | 'miss' | 'done' | 'notFound' | 'notStored' | 'exists' | 'noop' | 'flushed' | 'refused'
+
+/** One answer. The object is reused for the next one: read it within `done()`, keep nothing of it. @internal */
+export interface Reply {
+  readonly status: ReplyStatus
+  readonly flags: number
+  /** The CAS id when it was asked for; 0 from servers that have none. */
+  readonly cas: number
+  /** The value is `bytes` from `start` to `end`. */
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  /** Why, when refused. */
+  readonly error: Error | undefined
+}
+
+/** One request: what to ask, and who wants to know. Exactly one of `done` and `fail` is called, once. @internal */
+export interface Operation {
+  readonly kind: OperationKind
+  /** Checked before: 1 to 250 bytes of printable ASCII; empty for `noop` and `flush`. */
+  readonly key: string
+  /** A number that is the same for the same key; requests of one key stay in order. */
+  readonly hash: number
+  readonly wantsCas: boolean
+  readonly payload: Payload | undefined
+  /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
+  sentAt: number
+  /** The server answered. */
+  done(reply: Reply): void
+  /** The connection ended first; whether the server did it is unknown. */
+  fail(failure: TransportFailure): void
+}
+
+/**
+ * Why a connection ended. `lost`: refused, reset, closed or talking nonsense. `silent`: a time limit ran out.
+ * `busy`: the server has no room for another connection. `ended`: we ended it. @internal
+ */
+export interface TransportFailure {
+  readonly kind: 'lost' | 'silent' | 'busy' | 'ended'
+  readonly error: Error
+  /** Monotonic time of the first sign of trouble. */
+  readonly troubleAt: number
+  /** True when a write is unanswered: the server may still apply it, later than anything else. */
+  readonly wasWriting: boolean
+}
+
+/** How one connection is made. Durations are milliseconds. @internal */
+export interface TransportOptions {
+  readonly endpoint: Endpoint
+  readonly connectTimeoutMs: number
+  readonly operationTimeoutMs: number
+  readonly maxValueBytes: number
+  readonly localAddress: string | undefined
+}
+
+/** What the owner of a connection is told. @internal */
+export interface TransportEvents {
+  /** Connected. */
+  onReady(): void
+  /** Ended, told once and before any pending request fails, so that these find the node out of the ring. */
+  onDown(failure: TransportFailure): void
+}
+
+/**
+ * One connection to one node, that a request is in order on. It dials by itself when made and takes requests at once.
+ *
+ * A failure ends it for good, together with all that it has read or not sent: there is no reconnecting within one.
+ * @internal
+ */
+export interface Transport {
+  /** Unanswered requests. */
+  readonly pending: number
+  submit(operation: Operation): void
+  /** Ends the connection by reset; every pending request fails with `error` before this returns. */
+  cut(error: Error): void
+}
+
+/** Opens a connection; each driver has one. @internal */
+export type TransportFactory = (options: TransportOptions, events: TransportEvents) => Transport

@@ -1,0 +1,127 @@
+import { isHAError, toError } from '../core/errors.js'
+import type { WaitOptions } from '../core/time-limit.js'
+import { classify } from './classify.js'
+import { CommitOutcomeUnknownError, StatementOutcomeUnknownError } from './errors.js'
+import type { Lease } from './lease.js'
+import type { QueryResult, Row } from './result.js'
+import { isProvablyRead, toStatement, type StatementOptions } from './statement.js'
+
+/** Runs statements; what the pool, its connections and its transactions have in common. */
+export interface Queryable {
+  /**
+   * Sends a statement as text, as mysql2's `query`.
+   *
+   * `timeoutMs` and `signal` in the object form end the wait; the connection is cut then, and a write may have happened.
+   */
+  query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>>
+  /** Sends a statement as a prepared one, as mysql2's `execute`. Limits as in {@link Queryable.query}. */
+  execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>>
+}
+
+/**
+ * A connection that was checked out of the pool, for one caller until `release()`.
+ *
+ * It stays on its node: when the node dies or stops being the writer the connection is cut, and what runs on it rejects
+ * with `ConnectionLostError`, or with {@link StatementOutcomeUnknownError} when a write in autocommit may have happened.
+ */
+export class PoolConnection implements Queryable {
+  readonly #lease: Lease
+
+  /** @internal */
+  constructor(lease: Lease) {
+    this.#lease = lease
+  }
+
+  /** `host:port` of the node. */
+  get host(): string {
+    return this.#lease.node.name
+  }
+
+  /** The node's own id of the connection, for `KILL` on that node. */
+  get threadId(): number {
+    return this.#lease.connection.threadId
+  }
+
+  query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
+    return runOn(this.#lease, 'query', sql, values)
+  }
+
+  execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
+    return runOn(this.#lease, 'execute', sql, values)
+  }
+
+  /** Begins a transaction. */
+  async beginTransaction(): Promise<void> {
+    await runOn(this.#lease, 'query', 'START TRANSACTION')
+  }
+
+  /** Commits. Rejects with {@link CommitOutcomeUnknownError} when the answer was lost. */
+  async commit(limits: WaitOptions = {}): Promise<void> {
+    await commit(this.#lease, limits)
+  }
+
+  /** Rolls back. Resolves on a connection that is lost, too: there is nothing left to roll back. */
+  async rollback(): Promise<void> {
+    if (this.#lease.connection.lost !== undefined) return
+    try {
+      await this.#lease.run('query', { sql: 'ROLLBACK' })
+    } catch (error) {
+      if (classify(error).outcome !== 'lost') throw error
+    }
+  }
+
+  /** Gives the connection back; a transaction left open is rolled back. A second call does nothing. */
+  release(): void {
+    this.#lease.release()
+  }
+
+  /** Cuts the connection instead of giving it back; what runs on it rejects with `error`. */
+  destroy(error: Error = new Error('the connection was destroyed by its user')): void {
+    this.#lease.cut(error)
+    this.#lease.release()
+  }
+
+  /** {@link PoolConnection.release}, for `using`. */
+  [Symbol.dispose](): void {
+    this.release()
+  }
+}
+
+/** Runs one statement of a caller on a lease. @internal */
+export async function runOn<T>(
+  lease: Lease,
+  method: 'query' | 'execute',
+  sql: string | StatementOptions,
+  values?: unknown,
+): Promise<QueryResult<T>> {
+  if (lease.isReleased) throw new Error('the connection was released already')
+  const { driver, limits } = toStatement(sql, values)
+  const wasInTransaction = lease.isInTransaction
+  try {
+    return (await lease.run(method, driver, limits)) as unknown as QueryResult<T>
+  } catch (error) {
+    throw wasInTransaction ? error : withOutcome(error, lease, driver.sql)
+  }
+}
+
+/** Says "unknown" of a write in autocommit whose answer was lost; other errors stay as they are. @internal */
+export function withOutcome(error: unknown, lease: Lease, sql: string): unknown {
+  if (classify(error).outcome !== 'lost' || isProvablyRead(sql) || isTimeLimit(error)) return error
+  return new StatementOutcomeUnknownError(lease.node.name, toError(error))
+}
+
+/** Sends COMMIT; an answer that was lost is {@link CommitOutcomeUnknownError}. @internal */
+export async function commit(lease: Lease, limits: WaitOptions = {}): Promise<void> {
+  const lostBefore = lease.connection.lost
+  if (lostBefore !== undefined) throw lostBefore
+  try {
+    await lease.run('query', { sql: 'COMMIT' }, limits)
+  } catch (error) {
+    throw classify(error).outcome === 'lost' ? new CommitOutcomeUnknownError(lease.node.name, toError(error)) : error
+  }
+}
+
+/** The caller's own limit is reported as what it is; its documentation says that the statement may have happened. */
+function isTimeLimit(error: unknown): boolean {
+  return isHAError(error) && error.code === 'HA_TIMEOUT'
+}

@@ -1,0 +1,173 @@
+import { connect, type Socket } from 'node:net'
+import { createConnection, type Connection, type ConnectionOptions, type QueryError } from 'mysql2'
+import { cut } from '../core/cut.js'
+import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
+import { ConnectionLostError, toError } from '../core/errors.js'
+import { TimeLimit } from '../core/time-limit.js'
+import { abortReason } from '../core/timing.js'
+
+/** A statement in mysql2's object form. @internal */
+export interface DriverStatement {
+  readonly sql: string
+  readonly values?: unknown
+}
+
+/** How one node is dialled. @internal */
+export interface DialOptions {
+  readonly endpoint: Endpoint
+  /** Source address of the socket. */
+  readonly localAddress: string | undefined
+  /** Passed to mysql2 as they are: user, password, database, ssl, charset and the like. */
+  readonly driverOptions: Readonly<Record<string, unknown>>
+}
+
+/** What one statement returns: rows or a header, and the fields. @internal */
+export type DriverResult = readonly [rows: unknown, fields: unknown]
+
+/** How long a connection that is closed politely has to say goodbye, in milliseconds. */
+const QUIT_LIMIT_MS = 500
+/** Node's default leaves a dead idle connection unnoticed for two hours. */
+const KEEP_ALIVE_DELAY_MS = 10_000
+
+type Method = 'query' | 'execute'
+type Callback = (error: QueryError | null, rows?: unknown, fields?: unknown) => void
+
+/**
+ * One mysql2 connection on a socket of our own, so that it can be cut by reset.
+ *
+ * mysql2's `destroy()` is a half close that leaves a running query pending for ever; `cut` rejects everything that runs
+ * or waits with the error it is given. @internal
+ */
+export class DriverConnection {
+  readonly #connection: Connection
+  readonly #socket: Socket
+  readonly #endpoint: Endpoint
+  #lost: Error | undefined
+  /** Called once when the connection ends without our doing; set by its owner. */
+  onLost: ((error: Error) => void) | undefined
+
+  constructor(connection: Connection, socket: Socket, endpoint: Endpoint) {
+    this.#connection = connection
+    this.#socket = socket
+    this.#endpoint = endpoint
+    // mysql2 emits 'error' when an idle connection dies; without a listener that ends the process.
+    connection.on('error', (error: Error) => this.#end(error))
+    connection.on('end', () => this.#end(new Error('the server closed the connection')))
+    socket.on('close', () => this.#end(new Error('the socket was closed')))
+  }
+
+  /** Why the connection cannot be used any more. */
+  get lost(): Error | undefined {
+    return this.#lost
+  }
+
+  /** The node's own id of this connection; other nodes use the same numbers. */
+  get threadId(): number {
+    return this.#connection.threadId
+  }
+
+  /** The mysql2 connection, for callers that need its interface. */
+  get native(): Connection {
+    return this.#connection
+  }
+
+  run(method: Method, statement: DriverStatement): Promise<DriverResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost !== undefined) {
+        reject(this.#lost)
+        return
+      }
+      const done: Callback = (error, rows, fields) => {
+        if (error === null) resolve([rows, fields])
+        else reject(this.#own(error))
+      }
+      const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void
+      call(statement, done)
+    })
+  }
+
+  ping(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#connection.ping((error) => {
+        if (error === null) resolve()
+        else reject(this.#own(error))
+      })
+    })
+  }
+
+  /** Ends the connection at once; whatever runs on it rejects with `error`. */
+  cut(error: Error): void {
+    this.#lost ??= error
+    cut(this.#socket, error)
+  }
+
+  /** Says goodbye to the server, so that it does not count an aborted client, and cuts after a moment. */
+  quit(): void {
+    const reason = new ConnectionLostError(formatEndpoint(this.#endpoint), 'closed by the pool', { safeToRetry: true })
+    if (this.#lost !== undefined) return
+    this.#lost = reason
+    const limit = new TimeLimit(QUIT_LIMIT_MS, () => cut(this.#socket, reason)).unref()
+    this.#socket.once('close', () => limit.clear())
+    this.#connection.end(() => cut(this.#socket, reason))
+  }
+
+  #end(error: Error): void {
+    if (this.#lost !== undefined) return
+    this.#lost = new ConnectionLostError(formatEndpoint(this.#endpoint), error.message, { cause: error })
+    this.onLost?.(this.#lost)
+  }
+
+  /** mysql2 answers calls on a dead connection with an error that hides why it died. */
+  #own(error: Error): Error {
+    return (error as { fatal?: boolean }).fatal === true && this.#lost !== undefined ? this.#lost : error
+  }
+}
+
+/**
+ * Opens a connection, handshake included. The caller bounds it by `signal`; mysql2's own limit is off, because a stall
+ * of our event loop would make it expire. @internal
+ */
+export function dial(options: DialOptions, signal: AbortSignal): Promise<DriverConnection> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(abortReason(signal))
+      return
+    }
+    const { host, port } = options.endpoint
+    const socket = connect({
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+      ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+    })
+    const connection = createConnection({
+      ...options.driverOptions,
+      host,
+      port,
+      connectTimeout: 0,
+      stream: () => socket,
+    } as ConnectionOptions)
+    const finish = (): void => {
+      signal.removeEventListener('abort', onAbort)
+      connection.removeListener('connect', onConnect)
+    }
+    const fail = (error: Error): void => {
+      finish()
+      cut(socket, error)
+      reject(error)
+    }
+    const onAbort = (): void => fail(abortReason(signal))
+    const onConnect = (): void => {
+      finish()
+      connection.removeListener('error', onError)
+      resolve(new DriverConnection(connection, socket, options.endpoint))
+    }
+    const onError = (error: unknown): void => fail(toError(error))
+    signal.addEventListener('abort', onAbort, { once: true })
+    connection.once('connect', onConnect)
+    // Stays after a failure: a second error of the same dead connection must find a listener.
+    connection.on('error', onError)
+  })
+}

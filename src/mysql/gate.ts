@@ -1,0 +1,133 @@
+import { toError } from '../core/errors.js'
+import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import { abortReason, now } from '../core/timing.js'
+import { QueueFullError } from './errors.js'
+import type { Lease } from './lease.js'
+import type { Node } from './node.js'
+
+/** What a connection is wanted for. @internal */
+export type Role = 'write' | 'read'
+
+/** @internal */
+export interface GateOptions {
+  readonly queueLimit: number
+  /** The node to use now, if one has room. */
+  readonly pick: (role: Role) => Node | undefined
+  /** False when `node` must not be used for the role any more. */
+  readonly mayUse: (role: Role, node: Node) => boolean
+  /** Checks a connection of `node` out. */
+  readonly checkOut: (role: Role, node: Node) => Promise<Lease>
+  /** How long a caller may wait, as things are now. */
+  readonly limitMs: (role: Role) => number
+  /** Why a caller that waited so long got nothing. */
+  readonly onExpired: (role: Role, waitedMs: number, lastError: Error | undefined) => Error
+}
+
+interface Waiter {
+  readonly role: Role
+  readonly startedAt: number
+  readonly settle: (result: Lease | Error) => void
+  isSettled: boolean
+  lastError: Error | undefined
+}
+
+/**
+ * Where callers wait for a connection, in the order they came.
+ *
+ * They wait here and not in a node's pool, so that they move to another node when theirs dies. The queue is bounded, and
+ * every wait has a limit. @internal
+ */
+export class Gate {
+  readonly #options: GateOptions
+  readonly #queues: Readonly<Record<Role, Waiter[]>> = { write: [], read: [] }
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  get waiting(): number {
+    return this.#queues.write.length + this.#queues.read.length
+  }
+
+  async acquire(role: Role, limits: WaitOptions = {}): Promise<Lease> {
+    if (limits.signal?.aborted === true) throw abortReason(limits.signal)
+    const node = this.#queues[role].length === 0 ? this.#options.pick(role) : undefined
+    if (node?.pool.hasIdle === true) {
+      const lease = await this.#tryCheckOut(role, node)
+      if (!(lease instanceof Error)) return lease
+      return this.#wait(role, limits, lease)
+    }
+    return this.#wait(role, limits)
+  }
+
+  /** Serves whoever can be served; called whenever a connection came back or a node changed. */
+  pump(): void {
+    for (const role of ['write', 'read'] as const) {
+      const queue = this.#queues[role]
+      while (queue.length > 0) {
+        const node = this.#options.pick(role)
+        if (node === undefined) break
+        void this.#serve(queue.shift() as Waiter, node)
+      }
+    }
+  }
+
+  /** Rejects everyone who waits for `role`. */
+  rejectAll(role: Role, error: Error): void {
+    for (const waiter of this.#queues[role].splice(0)) waiter.settle(error)
+  }
+
+  async #wait(role: Role, limits: WaitOptions, lastError?: Error): Promise<Lease> {
+    const queue = this.#queues[role]
+    if (queue.length >= this.#options.queueLimit) throw new QueueFullError(queue.length)
+    return new Promise<Lease>((resolve, reject) => {
+      const settle = (result: Lease | Error): void => {
+        if (waiter.isSettled) return
+        waiter.isSettled = true
+        limit.clear()
+        limits.signal?.removeEventListener('abort', onAbort)
+        if (result instanceof Error) reject(result)
+        else resolve(result)
+      }
+      const waiter: Waiter = { role, startedAt: now(), settle, isSettled: false, lastError }
+      const leave = (error: Error): void => {
+        const at = queue.indexOf(waiter)
+        if (at >= 0) queue.splice(at, 1)
+        settle(error)
+      }
+      const onAbort = (): void => leave(abortReason(limits.signal as AbortSignal))
+      const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
+      const limit = new TimeLimit(limitMs, () =>
+        leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError)),
+      )
+      limits.signal?.addEventListener('abort', onAbort, { once: true })
+      queue.push(waiter)
+      this.pump()
+    })
+  }
+
+  async #serve(waiter: Waiter, node: Node): Promise<void> {
+    const lease = await this.#tryCheckOut(waiter.role, node)
+    if (lease instanceof Error) {
+      waiter.lastError = lease
+      if (waiter.isSettled) return
+      this.#queues[waiter.role].unshift(waiter)
+      this.pump()
+      return
+    }
+    // Its caller left meanwhile: the connection goes to the next.
+    if (waiter.isSettled) lease.release()
+    else waiter.settle(lease)
+  }
+
+  async #tryCheckOut(role: Role, node: Node): Promise<Lease | Error> {
+    try {
+      const lease = await this.#options.checkOut(role, node)
+      if (this.#options.mayUse(role, node)) return lease
+      lease.release()
+      return new Error(`${node.name} was left while a connection was opened`)
+    } catch (error) {
+      return toError(error)
+    }
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * A multi-host MySQL/Galera pool with one writer and failover.
+ *
+ * ```ts
+ * import { createPool } from 'openstack-ha/mysql'
+ *
+ * const db = createPool({ url: 'mysql://nova:secret@db1,db2,db3/nova' })
+ * await db.transaction(async (tx) => {
+ *   await tx.query('UPDATE quota SET n = n - 1 WHERE id = ?', [7])
+ * })
+ * ```
+ *
+ * @module
+ */
+export { createPool, MysqlPool } from './pool.js'
+export type { MysqlPoolStatus, Reader } from './pool.js'
+export type { MysqlPoolOptions, MysqlHostOption } from './options.js'
+export { PoolConnection } from './connection.js'
+export type { Queryable } from './connection.js'
+export { Transaction } from './transaction.js'
+export type { TransactionOptions } from './transaction.js'
+export type { StatementOptions } from './statement.js'
+export type { Field, QueryResult, ResultHeader, Row } from './result.js'
+export type { MysqlHostStatus, NodeState } from './node.js'
+export type { NodePoolStatus } from './node-pool.js'
+export type { WriterStatus } from './writer.js'
+export {
+  CommitOutcomeUnknownError,
+  NoWriterError,
+  QueueFullError,
+  StatementOutcomeUnknownError,
+  TransactionEndedError,
+} from './errors.js'
+export type { HostReason } from './errors.js'
+export * from '../core/public.js'

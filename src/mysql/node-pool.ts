@@ -1,0 +1,234 @@
+import { createPool, type Pool } from 'generic-pool'
+import { TimeoutError, toError } from '../core/errors.js'
+import { TimeLimit, waitWithin } from '../core/time-limit.js'
+import { now } from '../core/timing.js'
+import type { DriverConnection } from './driver.js'
+import { Session } from './session.js'
+
+/** @internal */
+export interface NodePoolOptions {
+  /** `host:port`, for messages. */
+  readonly name: string
+  readonly connectionLimit: number
+  readonly connectTimeoutMs: number
+  readonly maxLifetimeMs: number
+  /** A connection that idled for longer is pinged before it is handed out. */
+  readonly validateAfterIdleMs: number
+  readonly validateTimeoutMs: number
+  /** Opens a connection, session set-up included. */
+  readonly dial: (signal: AbortSignal) => Promise<DriverConnection>
+  /** Told of every dial that failed and of every idle connection that died. */
+  readonly onFailure: (error: Error) => void
+  /** Told when a slot may have become free. */
+  readonly onRoom: () => void
+}
+
+/** Connection counts of one node. */
+export interface NodePoolStatus {
+  readonly total: number
+  readonly idle: number
+  readonly borrowed: number
+  readonly connecting: number
+}
+
+/** generic-pool repeats a failing `create` in a hot loop, so a failed dial is delivered as a resource born broken. */
+interface Slot {
+  readonly session: Session | undefined
+  readonly error: Error | undefined
+}
+
+/** Dials under way at once to one node: a failover must not stampede. */
+const MAX_DIALS = 4
+/** Pause after a failed dial, doubled per failure: at most one dial per second to a dead node. */
+const REDIAL_MIN_MS = 50
+const REDIAL_MAX_MS = 1000
+/** Lifetimes differ by so much, so that connections opened together do not end together. */
+const LIFETIME_VARIANCE = 0.05
+
+/**
+ * The connections of one node.
+ *
+ * The gate before it asks only when `hasRoom` is true, so that waiters stay in the gate's queue, where they can move to
+ * another node. Invariant: `#borrowed` has exactly the sessions that a caller holds. @internal
+ */
+export class NodePool {
+  readonly #options: NodePoolOptions
+  readonly #pool: Pool<Slot>
+  readonly #slots = new Map<Session, Slot>()
+  readonly #borrowed = new Set<Session>()
+  readonly #closed = new AbortController()
+  #acquiring = 0
+  #dials = 0
+  #failures = 0
+  #redialTimer: NodeJS.Timeout | undefined
+
+  constructor(options: NodePoolOptions) {
+    this.#options = options
+    this.#pool = createPool<Slot>(
+      {
+        create: () => this.#create(),
+        destroy: (slot) => this.#destroy(slot),
+        validate: (slot) => this.#validate(slot),
+      },
+      { max: options.connectionLimit, min: 0, testOnBorrow: true, autostart: false, fifo: false },
+    )
+  }
+
+  /** True when `acquire` would get an idle connection or may dial. */
+  get hasRoom(): boolean {
+    if (this.#closed.signal.aborted) return false
+    if (this.#pool.available > this.#acquiring) return true
+    const total = this.#borrowed.size + this.#acquiring
+    return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#redialTimer === undefined
+  }
+
+  /** True when `acquire` needs no dial. */
+  get hasIdle(): boolean {
+    return this.#pool.available > this.#acquiring
+  }
+
+  get borrowedCount(): number {
+    return this.#borrowed.size
+  }
+
+  /** A connection, or the error of the dial. Bounded by the connect time-out. */
+  async acquire(): Promise<Session> {
+    this.#acquiring += 1
+    try {
+      const slot = await this.#pool.acquire()
+      if (slot.session === undefined) {
+        void this.#pool.destroy(slot)
+        throw slot.error ?? new Error('bug: a broken slot has an error')
+      }
+      this.#borrowed.add(slot.session)
+      return slot.session
+    } finally {
+      this.#acquiring -= 1
+    }
+  }
+
+  /** Takes a connection back; one that is lost or in an unknown state is replaced. */
+  release(session: Session): void {
+    const slot = this.#slots.get(session)
+    if (slot === undefined || !this.#borrowed.delete(session)) return
+    session.idleSince = now()
+    if (session.isReusable && !this.#closed.signal.aborted) void this.#pool.release(slot)
+    else void this.#pool.destroy(slot)
+    this.#options.onRoom()
+  }
+
+  /** Cuts every connection, borrowed and idle: what runs on them rejects with `error`. */
+  cutAll(error: Error): void {
+    for (const session of this.#slots.keys()) session.connection.cut(error)
+  }
+
+  /** Opens a connection when fewer than `count` are usable; failures are told to `onFailure` only. */
+  async warm(count: number): Promise<void> {
+    const usable = [...this.#slots.keys()].filter((session) => session.isReusable)
+    if (usable.length >= count || !this.hasRoom) return
+    try {
+      this.release(await this.acquire())
+    } catch {
+      // Told to onFailure by the dial.
+    }
+  }
+
+  /** Forgets that dials failed: the node was found alive. */
+  allowDial(): void {
+    this.#failures = 0
+    clearTimeout(this.#redialTimer)
+    this.#redialTimer = undefined
+  }
+
+  status(): NodePoolStatus {
+    const { available, size } = this.#pool
+    return Object.freeze({ total: size, idle: available, borrowed: this.#borrowed.size, connecting: this.#dials })
+  }
+
+  /** Says goodbye on idle connections and cuts borrowed ones with `error`. */
+  close(error: Error): void {
+    this.#closed.abort(error)
+    clearTimeout(this.#redialTimer)
+    for (const session of this.#slots.keys()) {
+      if (this.#borrowed.has(session)) session.connection.cut(error)
+      else session.connection.quit()
+    }
+  }
+
+  async #create(): Promise<Slot> {
+    this.#dials += 1
+    try {
+      const session = new Session(await this.#dialWithin(), this.#lifetimeMs())
+      this.#failures = 0
+      session.connection.onLost = (error) => this.#lost(session, error)
+      const slot = { session, error: undefined }
+      this.#slots.set(session, slot)
+      return slot
+    } catch (error) {
+      const failure = toError(error)
+      this.#holdDials()
+      this.#options.onFailure(failure)
+      return { session: undefined, error: failure }
+    } finally {
+      this.#dials -= 1
+    }
+  }
+
+  async #dialWithin(): Promise<DriverConnection> {
+    const { name, connectTimeoutMs, dial } = this.#options
+    const attempt = new AbortController()
+    const limit = new TimeLimit(connectTimeoutMs, () =>
+      attempt.abort(new TimeoutError('connect', connectTimeoutMs, name)),
+    )
+    try {
+      return await dial(AbortSignal.any([attempt.signal, this.#closed.signal]))
+    } finally {
+      limit.clear()
+    }
+  }
+
+  #lifetimeMs(): number {
+    return this.#options.maxLifetimeMs * (1 - LIFETIME_VARIANCE * Math.random())
+  }
+
+  #holdDials(): void {
+    if (this.#closed.signal.aborted) return
+    const delayMs = Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** this.#failures)
+    this.#failures += 1
+    clearTimeout(this.#redialTimer)
+    this.#redialTimer = setTimeout(() => {
+      this.#redialTimer = undefined
+      this.#options.onRoom()
+    }, delayMs).unref()
+  }
+
+  async #destroy(slot: Slot): Promise<void> {
+    if (slot.session !== undefined) {
+      this.#slots.delete(slot.session)
+      slot.session.connection.onLost = undefined
+      slot.session.connection.quit()
+    }
+    return Promise.resolve()
+  }
+
+  /** Must resolve within its own limit: a validation that rejects or hangs costs generic-pool the slot for ever. */
+  async #validate(slot: Slot): Promise<boolean> {
+    const { session } = slot
+    if (session?.isReusable !== true || session.isExpired) return false
+    if (now() - session.idleSince < this.#options.validateAfterIdleMs) return true
+    const { name, validateTimeoutMs } = this.#options
+    const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `ping of ${name} unanswered`)
+    try {
+      await waitWithin(session.connection.ping(), { timeoutMs: validateTimeoutMs }, late)
+      return true
+    } catch (error) {
+      session.connection.cut(toError(error))
+      this.#options.onFailure(toError(error))
+      return false
+    }
+  }
+
+  #lost(session: Session, error: Error): void {
+    if (!this.#borrowed.has(session)) this.#options.onFailure(error)
+  }
+}

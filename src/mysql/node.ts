@@ -1,0 +1,374 @@
+import { formatEndpoint } from '../core/endpoint.js'
+import { ConnectionLostError } from '../core/errors.js'
+import { Lifecycle } from '../core/lifecycle.js'
+import { now } from '../core/timing.js'
+import { Calls } from './calls.js'
+import { classify } from './classify.js'
+import { dial, type DriverConnection, type DriverStatement } from './driver.js'
+import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
+import { NodePool, type NodePoolStatus } from './node-pool.js'
+import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
+import { Prober } from './prober.js'
+import { sessionSetup } from './session-setup.js'
+
+/**
+ * `unknown` not asked yet, `up` answers, `suspect` did not answer or lost a connection and is being asked, `down` does
+ * not answer. Only `up` and `suspect` have a report that counts. @internal
+ */
+export type NodeState = 'unknown' | 'up' | 'suspect' | 'down'
+
+/** State of one host in a status snapshot. */
+export interface MysqlHostStatus {
+  /** `host:port`. */
+  readonly host: string
+  readonly state: NodeState
+  /** Wall-clock time the state was entered. */
+  readonly since: number
+  /** Why the host is not used for writes; `undefined` when it is fit. */
+  readonly unfit: string | undefined
+  /** Message of the last failure, kept after recovery. */
+  readonly lastError: string | undefined
+  /** Galera's own words; `undefined` until the first answer, or for a server without wsrep. */
+  readonly galera:
+    | {
+        readonly clusterStatus: string
+        readonly localState: number
+        readonly viewId: string
+        readonly clusterSize: number
+        readonly isReady: boolean
+        readonly isDesynced: boolean
+      }
+    | undefined
+  readonly isReadOnly: boolean | undefined
+  readonly connections: NodePoolStatus
+  /** Statements under way. */
+  readonly calls: number
+}
+
+/** While a node is suspect it is asked so often, in milliseconds. */
+const SUSPECT_INTERVAL_MS = 250
+/** A node that does not answer is dialled at most so often. */
+const DOWN_INTERVAL_MS = 1000
+/** A second look so soon after the first answer shows which node the other clients write to. */
+const SECOND_LOOK_MS = 100
+/** Wrong credentials are not tried again for so long: servers lock accounts. */
+const MISCONFIGURED_INTERVAL_MS = 30_000
+/** A node that stays fit for so long has its relapses forgotten; also the longest wait for one that relapses. */
+const MAX_FAILBACK_DELAY_MS = 600_000
+
+/** What a node tells its owner. @internal */
+export interface NodeListener {
+  /** Its state, its fitness or its view changed, or it answered for the first time. */
+  readonly onChange: (node: Node) => void
+  /** First sign of trouble: the others should be asked too. */
+  readonly onSuspect: (node: Node) => void
+  readonly onRoom: () => void
+}
+
+/** One server: its probe, its connections, and what is known of its health. @internal */
+export class Node {
+  readonly name: string
+  readonly host: MysqlHost
+  readonly pool: NodePool
+  readonly calls: Calls
+  readonly #options: ResolvedMysqlPoolOptions
+  readonly #listener: NodeListener
+  readonly #prober: Prober
+  readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
+    unknown: ['up', 'down'],
+    up: ['suspect', 'down'],
+    suspect: ['up', 'down'],
+    down: ['up'],
+  })
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+  #isWriter = false
+  #isMisconfigured = false
+  #misses = 0
+  #lastError: Error | undefined
+  #report: NodeReport | undefined
+  #previousReport: NodeReport | undefined
+  #askedAt = 0
+  #answeredAskedAt = 0
+  #viewSeenAt = 0
+  #suspectSince = 0
+  #fitSince: number | undefined
+  #relapses = 0
+  #hasBroken = false
+  #unfitForced: string | undefined
+
+  constructor(host: MysqlHost, options: ResolvedMysqlPoolOptions, listener: NodeListener) {
+    this.host = host
+    this.name = formatEndpoint(host.endpoint)
+    this.#options = options
+    this.#listener = listener
+    this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
+    this.#prober = new Prober({
+      name: this.name,
+      dial: (signal) => dial(this.#dialOptions({ multipleStatements: true }), signal),
+      onAnswer: (report, askedAt) => this.#answered(report, askedAt),
+      onMiss: (error, askedAt) => this.#missed(error, askedAt),
+      onLost: (error) => this.suspect(error),
+    })
+    this.pool = new NodePool({
+      name: this.name,
+      connectionLimit: options.connectionLimit,
+      connectTimeoutMs: options.connectTimeoutMs,
+      maxLifetimeMs: options.maxLifetimeMs,
+      validateAfterIdleMs: options.validateAfterIdleMs,
+      validateTimeoutMs: options.probeTimeoutMs,
+      dial: (signal) => this.#dialSession(signal),
+      onFailure: (error) => this.noteError(error),
+      onRoom: () => listener.onRoom(),
+    })
+  }
+
+  get state(): NodeState {
+    return this.#lifecycle.state
+  }
+
+  get report(): NodeReport | undefined {
+    return this.#report
+  }
+
+  get askedAt(): number {
+    return this.#askedAt
+  }
+
+  get viewSeenAt(): number {
+    return this.#viewSeenAt
+  }
+
+  get lastError(): Error | undefined {
+    return this.#lastError
+  }
+
+  /** When the present trouble was first noticed, on the monotonic clock. */
+  get suspectSince(): number {
+    return this.#suspectSince
+  }
+
+  /** True when credentials or privileges keep us out: waiting does not mend it. */
+  get isMisconfigured(): boolean {
+    return this.#isMisconfigured
+  }
+
+  /** True when the node sent write sets between its last two reports. */
+  get isWrittenTo(): boolean {
+    if (this.#report === undefined || this.#previousReport === undefined) return false
+    return this.#report.replicated > this.#previousReport.replicated
+  }
+
+  /** True when enough is known of the node for a first election: two reports, or that it does not answer. */
+  get isSettled(): boolean {
+    return this.#previousReport !== undefined || this.state === 'down'
+  }
+
+  /**
+   * The shorter of the server's uptime and the time it was seen fit without a break; 0 when it is not fit.
+   *
+   * A node that never broke while this client watched was fit before, too: for it the uptime is all there is.
+   */
+  get ageMs(): number {
+    if (this.#fitSince === undefined || this.#report === undefined) return 0
+    return this.#hasBroken ? Math.min(now() - this.#fitSince, this.#report.uptimeMs) : this.#report.uptimeMs
+  }
+
+  get requiredAgeMs(): number {
+    return Math.min(MAX_FAILBACK_DELAY_MS, this.#options.failbackDelayMs * 2 ** this.#relapses)
+  }
+
+  /** Why the node cannot serve, or `undefined` when it can. */
+  unfitFor(role: 'write' | 'read'): string | undefined {
+    if (this.state === 'unknown') return 'was not reached yet'
+    if (this.state === 'down' || this.#report === undefined) return 'is down'
+    if (role === 'write' && this.#unfitForced !== undefined) return this.#unfitForced
+    return role === 'write' ? unfitForWrites(this.#report) : unfitForReads(this.#report)
+  }
+
+  start(): void {
+    this.#schedule(0)
+  }
+
+  setWriter(isWriter: boolean): void {
+    this.#isWriter = isWriter
+    if (isWriter && !this.#isClosed) this.#schedule(this.#interval())
+  }
+
+  /** Something about the node is wrong, or something else makes news likely: ask it now. */
+  suspect(cause: Error): void {
+    if (this.#isClosed) return
+    this.#lastError = cause
+    if (this.state === 'up') {
+      this.#suspectSince = now()
+      this.#lifecycle.enter('suspect', cause)
+      this.#listener.onSuspect(this)
+      this.#schedule(0)
+    }
+  }
+
+  /** Asks now without suspecting: the node next to it is in trouble. */
+  askNow(): void {
+    if (this.state === 'up' && !this.#prober.isRunning) this.#schedule(0)
+  }
+
+  /** Acts on what an error of a statement or a dial says about the node. */
+  noteError(error: unknown): void {
+    const cause = error instanceof Error ? error : new Error(String(error))
+    switch (classify(error).node) {
+      case 'none':
+        return
+      case 'busy':
+        this.#lastError = cause
+        return
+      case 'readOnly':
+        this.#unfitForced = 'refused a write as read-only'
+        this.suspect(cause)
+        this.#listener.onChange(this)
+        return
+      case 'misconfigured':
+      case 'down':
+      case 'suspect':
+        this.suspect(cause)
+    }
+  }
+
+  status(): MysqlHostStatus {
+    const report = this.#report
+    return Object.freeze({
+      host: this.name,
+      state: this.state,
+      since: this.#lifecycle.since,
+      unfit: this.unfitFor('write'),
+      lastError: this.#lastError?.message,
+      galera:
+        report?.isGalera === true
+          ? Object.freeze({
+              clusterStatus: report.clusterStatus,
+              localState: report.localState,
+              viewId: String(report.viewId),
+              clusterSize: report.clusterSize,
+              isReady: report.isReady,
+              isDesynced: report.isDesynced,
+            })
+          : undefined,
+      isReadOnly: report?.isReadOnly,
+      connections: this.pool.status(),
+      calls: this.calls.count,
+    })
+  }
+
+  close(reason: Error): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    this.#prober.close(reason)
+    this.pool.close(reason)
+    this.calls.close()
+  }
+
+  #silent(silentSince: number): void {
+    // A probe sent after the call and answered since then excuses the call: it is slow, the node is not dead.
+    if (now() - Math.max(silentSince, this.#answeredAskedAt) < this.#options.suspectAfterMs) return
+    const silentMs = Math.round(now() - silentSince)
+    if (this.state === 'up')
+      this.suspect(new ConnectionLostError(this.name, `a statement is unanswered for ${silentMs} ms`))
+  }
+
+  #interval(): number {
+    if (this.state === 'suspect') return SUSPECT_INTERVAL_MS
+    if (this.#isMisconfigured) return MISCONFIGURED_INTERVAL_MS
+    if (this.state !== 'up') return DOWN_INTERVAL_MS
+    return this.#isWriter ? this.#options.probeIntervalMs : this.#options.passiveProbeIntervalMs
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#isClosed) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#schedule(this.#interval())
+      if (this.#prober.isRunning && this.state !== 'suspect') return
+      const isKnown = this.state === 'up' || this.state === 'suspect'
+      void this.#prober.ask(isKnown ? this.#options.probeTimeoutMs : this.#options.connectTimeoutMs)
+    }, delayMs).unref()
+  }
+
+  #answered(report: NodeReport, askedAt: number): void {
+    const before = this.unfitFor('write')
+    const readsBefore = this.unfitFor('read')
+    const isNews = this.#previousReport === undefined || this.#report?.viewId !== report.viewId || this.state !== 'up'
+    const isFirst = this.#report === undefined
+    this.#previousReport = this.#report
+    if (this.#report?.viewId !== report.viewId) this.#viewSeenAt = askedAt
+    this.#report = report
+    this.#askedAt = askedAt
+    this.#answeredAskedAt = askedAt
+    this.#misses = 0
+    this.#isMisconfigured = false
+    this.#unfitForced = undefined
+    if (this.state !== 'up') {
+      this.#lifecycle.enter('up')
+      this.pool.allowDial()
+      this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
+    }
+    this.#noteFitness()
+    if (isNews || before !== this.unfitFor('write') || readsBefore !== this.unfitFor('read'))
+      this.#listener.onChange(this)
+  }
+
+  #missed(error: Error, askedAt: number): void {
+    // An answer to a later question outweighs an earlier one that got none.
+    if (askedAt < this.#answeredAskedAt) return
+    const hint = classify(error).node
+    this.#lastError = error
+    this.#misses += 1
+    if (hint === 'busy' && this.state !== 'unknown') return
+    this.#isMisconfigured = hint === 'misconfigured'
+    const isDead = hint === 'down' || this.#isMisconfigured || this.#misses >= this.#options.probeMisses
+    if (!isDead && this.state === 'up') this.suspect(error)
+    if (isDead && this.#lifecycle.canEnter('down')) this.#die(error)
+    else if (!isDead && this.state === 'suspect') this.#schedule(0)
+  }
+
+  #die(error: Error): void {
+    if (this.state === 'up') this.#suspectSince = now()
+    this.#lifecycle.enter('down', error)
+    this.#noteFitness()
+    this.pool.cutAll(new ConnectionLostError(this.name, `the node is given up: ${error.message}`, { cause: error }))
+    this.#schedule(this.#interval())
+    this.#listener.onChange(this)
+  }
+
+  #noteFitness(): void {
+    const isFit = this.unfitFor('write') === undefined
+    if (isFit) {
+      this.#fitSince ??= now()
+      return
+    }
+    this.#hasBroken = true
+    if (this.#fitSince === undefined) return
+    this.#relapses = now() - this.#fitSince < MAX_FAILBACK_DELAY_MS ? this.#relapses + 1 : 0
+    this.#fitSince = undefined
+  }
+
+  #dialOptions(extra: Readonly<Record<string, unknown>> = {}): Parameters<typeof dial>[0] {
+    const { localAddress, driverOptions } = this.#options
+    return { endpoint: this.host.endpoint, localAddress, driverOptions: { ...driverOptions, ...extra } }
+  }
+
+  async #dialSession(signal: AbortSignal): Promise<DriverConnection> {
+    const connection = await dial(this.#dialOptions(), signal)
+    const statement: DriverStatement | undefined = sessionSetup(this.#options, this.#report?.isGalera === true)
+    if (statement === undefined) return connection
+    const onAbort = (): void => connection.cut(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      await connection.run('query', statement)
+      return connection
+    } catch (error) {
+      connection.cut(error as Error)
+      throw error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+}

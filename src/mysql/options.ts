@@ -1,0 +1,205 @@
+import { readFileSync } from 'node:fs'
+import { parseEndpoints, type Endpoint } from '../core/endpoint.js'
+import { OptionReader, type CommonOptions } from '../core/options.js'
+import { errorText } from '../core/errors.js'
+import { MYSQL_PORT, parseMysqlUrl, type MysqlUrl } from './url.js'
+
+/** One host of the list. */
+export interface MysqlHostOption {
+  host: string
+  /** @default 3306 */
+  port?: number
+  /** Lower is preferred as writer; equal ones follow the list's order. @default 0 */
+  priority?: number
+}
+
+/** Options of mysql2 that are handed to it as they are. */
+const PASS_THROUGH = [
+  'ssl', 'charset', 'timezone', 'typeCast', 'stringifyObjects', 'insecureAuth', 'supportBigNumbers', 'bigNumberStrings',
+  'decimalNumbers', 'dateStrings', 'trace', 'multipleStatements', 'namedPlaceholders', 'nestTables', 'rowsAsArray',
+  'flags', 'connectAttributes', 'maxPreparedStatements', 'authPlugins', 'enableCleartextPlugin', 'compress', 'jsonStrings',
+  'infileStreamFactory', 'disableEval', 'passwordSha1', 'password1', 'password2', 'password3', 'charsetNumber',
+] as const // prettier-ignore
+
+/**
+ * Options of {@link createPool}. All durations are milliseconds.
+ *
+ * mysql2's connection options that change how values are sent and read (`ssl`, `charset`, `timezone`, `typeCast`,
+ * `dateStrings`, `namedPlaceholders`, `multipleStatements` and so on) are taken too and passed through.
+ */
+export interface MysqlPoolOptions extends CommonOptions, Partial<Record<(typeof PASS_THROUGH)[number], unknown>> {
+  /** `mysql+pymysql://user:password@h1,h2:3307/database?charset=utf8mb4`. Environment: `OS_DATABASE__CONNECTION`. */
+  url?: string
+  /** Nodes in order of preference, `host`, `host:port` or objects; replaces the URL's. */
+  hosts?: readonly (string | MysqlHostOption)[]
+  user?: string
+  password?: string
+  database?: string
+  /** Most connections to one node. @default 10 */
+  connectionLimit?: number
+  /** Most callers that wait for a connection; the next is refused at once. @default 1000 */
+  queueLimit?: number
+  /** Longest wait for a connection, connecting included. @default 30_000 */
+  acquireTimeoutMs?: number
+  /** Longest time to open one connection, handshake included. @default 2_000 */
+  connectTimeoutMs?: number
+  /** A connection is replaced after this time, less up to 5 %. @default 1_800_000 */
+  maxLifetimeMs?: number
+  /** A connection that idled for longer is pinged before use. @default 500 */
+  validateAfterIdleMs?: number
+  /** How often the writer is asked for its state. @default 1_000 */
+  probeIntervalMs?: number
+  /** How often the other nodes are asked. @default 3_000 */
+  passiveProbeIntervalMs?: number
+  /** A probe unanswered for so long is a miss. @default 500 */
+  probeTimeoutMs?: number
+  /** So many misses in a row and the node is given up. @default 2 */
+  probeMisses?: number
+  /** A statement unanswered for so long makes its node suspect: it is asked at once. @default 250 */
+  suspectAfterMs?: number
+  /** A node that came back is preferred only after it was fit for so long; doubles with each relapse. @default 30_000 */
+  failbackDelayMs?: number
+  /** At a planned change running work has so long to finish before its connections are cut. @default 250 */
+  drainTimeoutMs?: number
+  /** Writes wait so long for a writer, then fail with {@link NoWriterError}. @default 30_000 */
+  failoverTimeoutMs?: number
+  /** How often `transaction` runs its function again. @default 20 */
+  maxRetries?: number
+  /** First pause after a deadlock; doubles, with jitter. @default 100 */
+  retryIntervalMs?: number
+  /** Longest pause after a deadlock. @default 10_000 */
+  maxRetryIntervalMs?: number
+  /** `sql_mode` of every connection; `''` sets it empty. @default 'TRADITIONAL' */
+  sqlMode?: string
+  /** `wsrep_sync_wait` of every connection on Galera; not set by default. */
+  wsrepSyncWait?: number
+  /** Source address of the sockets. */
+  localAddress?: string
+}
+
+/** One host with everything filled in. @internal */
+export interface MysqlHost {
+  readonly endpoint: Endpoint
+  readonly priority: number
+}
+
+/** {@link MysqlPoolOptions} with every default filled in; what the rest of the code sees. @internal */
+export interface ResolvedMysqlPoolOptions {
+  readonly hosts: readonly MysqlHost[]
+  /** For mysql2: credentials, database and what is passed through. */
+  readonly driverOptions: Readonly<Record<string, unknown>>
+  readonly connectionLimit: number
+  readonly queueLimit: number
+  readonly acquireTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly maxLifetimeMs: number
+  readonly validateAfterIdleMs: number
+  readonly probeIntervalMs: number
+  readonly passiveProbeIntervalMs: number
+  readonly probeTimeoutMs: number
+  readonly probeMisses: number
+  readonly suspectAfterMs: number
+  readonly failbackDelayMs: number
+  readonly drainTimeoutMs: number
+  readonly failoverTimeoutMs: number
+  readonly maxRetries: number
+  readonly retryIntervalMs: number
+  readonly maxRetryIntervalMs: number
+  readonly sqlMode: string | undefined
+  readonly wsrepSyncWait: number | undefined
+  readonly localAddress: string | undefined
+}
+
+const MIN_PROBE_MS = 50
+
+/** @internal */
+export function resolveMysqlOptions(given: MysqlPoolOptions): ResolvedMysqlPoolOptions {
+  const read = new OptionReader('mysql', given)
+  const urlText = read.string('url')
+  const url = urlText === undefined ? undefined : parseMysqlUrl(urlText, read.source('url'))
+  const hosts = resolveHosts(read, url)
+  const resolved: ResolvedMysqlPoolOptions = {
+    hosts,
+    driverOptions: resolveDriverOptions(read, url),
+    connectionLimit: read.integer('connectionLimit', 10, { min: 1 }),
+    queueLimit: read.integer('queueLimit', 1000, { min: 1 }),
+    acquireTimeoutMs: read.duration('acquireTimeoutMs', 30_000, { min: 1 }),
+    connectTimeoutMs: read.duration('connectTimeoutMs', url?.connectTimeoutMs ?? 2000, { min: 1 }),
+    maxLifetimeMs: read.duration('maxLifetimeMs', 1_800_000, { min: 1000 }),
+    validateAfterIdleMs: read.duration('validateAfterIdleMs', 500),
+    probeIntervalMs: read.duration('probeIntervalMs', 1000, { min: MIN_PROBE_MS }),
+    passiveProbeIntervalMs: read.duration('passiveProbeIntervalMs', 3000, { min: MIN_PROBE_MS }),
+    probeTimeoutMs: read.duration('probeTimeoutMs', 500, { min: MIN_PROBE_MS }),
+    probeMisses: read.integer('probeMisses', 2, { min: 1 }),
+    suspectAfterMs: read.duration('suspectAfterMs', 250, { min: MIN_PROBE_MS }),
+    failbackDelayMs: read.duration('failbackDelayMs', 30_000),
+    drainTimeoutMs: read.duration('drainTimeoutMs', 250),
+    failoverTimeoutMs: read.duration('failoverTimeoutMs', 30_000, { min: 1 }),
+    maxRetries: read.integer('maxRetries', 20),
+    retryIntervalMs: read.duration('retryIntervalMs', 100),
+    maxRetryIntervalMs: read.duration('maxRetryIntervalMs', 10_000),
+    sqlMode: read.string('sqlMode', 'TRADITIONAL'),
+    wsrepSyncWait: read.raw('wsrepSyncWait') === undefined ? undefined : read.integer('wsrepSyncWait', 0, { max: 15 }),
+    localAddress: read.string('localAddress'),
+  }
+  read.done()
+  return Object.freeze(resolved)
+}
+
+function resolveHosts(read: OptionReader, url: MysqlUrl | undefined): readonly MysqlHost[] {
+  const isUrlGiven = !read.isGiven('hosts') && read.isGiven('url')
+  const named = read.list('hosts')
+  // A URL given in code wins over a host list from the environment.
+  const list = isUrlGiven ? url?.endpoints : (named ?? url?.endpoints)
+  if (list === undefined) {
+    throw read.problem(
+      'hosts',
+      'must name at least one host (or give url, OS_DATABASE__CONNECTION or OS_DATABASE__HOSTS)',
+    )
+  }
+  const endpoints = parseEndpoints(list, MYSQL_PORT, read.source(list === named ? 'hosts' : 'url'))
+  return Object.freeze(
+    endpoints.map((endpoint, index) => {
+      const { priority = 0 } = (list[index] ?? {}) as { priority?: unknown }
+      if (typeof priority !== 'number' || !Number.isFinite(priority))
+        throw read.problem('hosts', 'has a priority that is no number')
+      return Object.freeze({ endpoint, priority })
+    }),
+  )
+}
+
+function resolveDriverOptions(read: OptionReader, url: MysqlUrl | undefined): Readonly<Record<string, unknown>> {
+  const driverOptions: Record<string, unknown> = {
+    user: read.string('user') ?? url?.user,
+    password: read.string('password') ?? url?.password,
+    database: read.string('database') ?? url?.database,
+  }
+  if (url?.charset !== undefined) driverOptions['charset'] = url.charset
+  if (url !== undefined && Object.keys(url.tlsFiles).length > 0) driverOptions['ssl'] = readTlsFiles(read, url)
+  for (const name of PASS_THROUGH) {
+    const value = read.raw(name)
+    if (value !== undefined) driverOptions[name] = value
+  }
+  return Object.freeze(driverOptions)
+}
+
+function readTlsFiles(read: OptionReader, url: MysqlUrl): Record<string, Buffer> {
+  return Object.fromEntries(
+    Object.entries(url.tlsFiles).map(([name, path]) => {
+      try {
+        return [name, readFileSync(path)]
+      } catch (error) {
+        throw read.problem('url', `names a file for ssl_${name} that cannot be read: ${errorText(error)}`)
+      }
+    }),
+  )
+}
+
+/**
+ * The longest failover to expect of this client: an idle writer dies right after a probe, every probe runs into its
+ * limit, and the next writer has no warm connection. @internal
+ */
+export function maxFailoverMs(options: ResolvedMysqlPoolOptions): number {
+  const { probeIntervalMs, probeTimeoutMs, probeMisses, connectTimeoutMs } = options
+  return probeIntervalMs + probeTimeoutMs * probeMisses + connectTimeoutMs
+}

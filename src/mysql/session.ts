@@ -1,0 +1,70 @@
+import { now } from '../core/timing.js'
+import type { DriverConnection, DriverResult } from './driver.js'
+import { classify } from './classify.js'
+
+/** SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT of the OK packet. */
+const IN_TRANSACTION = 1
+const AUTOCOMMIT = 2
+
+/**
+ * A connection and what its server said of its transaction.
+ *
+ * The state comes from the status flags of OK packets, not from the SQL text: ORMs begin transactions in many spellings.
+ * Result sets carry no flags here, but with autocommit on a SELECT neither begins nor ends a transaction. @internal
+ */
+export class Session {
+  readonly connection: DriverConnection
+  readonly #expiresAt: number
+  #isInTransaction = false
+  #isSpoiled = false
+  idleSince: number
+
+  constructor(connection: DriverConnection, lifetimeMs: number) {
+    this.connection = connection
+    this.idleSince = now()
+    this.#expiresAt = this.idleSince + lifetimeMs
+  }
+
+  get isInTransaction(): boolean {
+    return this.#isInTransaction
+  }
+
+  /** False once the connection is lost or must not be handed out again. */
+  get isReusable(): boolean {
+    return !this.#isSpoiled && this.connection.lost === undefined
+  }
+
+  get isExpired(): boolean {
+    return now() >= this.#expiresAt
+  }
+
+  /** The connection is not to be handed out again. */
+  spoil(): void {
+    this.#isSpoiled = true
+  }
+
+  noteResult([rows]: DriverResult): void {
+    const status = lastServerStatus(rows)
+    if (status !== undefined) this.#isInTransaction = (status & IN_TRANSACTION) !== 0 || (status & AUTOCOMMIT) === 0
+  }
+
+  noteError(error: unknown): void {
+    const { connection, outcome } = classify(error)
+    if (connection === 'destroy') this.#isSpoiled = true
+    if (outcome === 'rolledBack') this.#isInTransaction = false
+  }
+}
+
+/** The flags of the last OK packet of a result; `undefined` for rows. */
+function lastServerStatus(rows: unknown): number | undefined {
+  if (Array.isArray(rows)) {
+    const last: unknown = rows.at(-1)
+    return isHeader(last) ? last.serverStatus : undefined
+  }
+  return isHeader(rows) ? rows.serverStatus : undefined
+}
+
+function isHeader(value: unknown): value is { serverStatus: number } {
+  // A row can have any columns, so the name of mysql2's class tells them apart.
+  return typeof value === 'object' && value !== null && value.constructor.name === 'ResultSetHeader'
+}

@@ -1,0 +1,61 @@
+import type { WaitOptions } from '../core/time-limit.js'
+import type { DriverStatement } from './driver.js'
+
+/** A statement in object form; further properties are mysql2's (`rowsAsArray`, `typeCast`, `nestTables`, ...). */
+export interface StatementOptions extends WaitOptions {
+  sql: string
+  values?: unknown
+  [option: string]: unknown
+}
+
+/** A statement apart from its limits. @internal */
+export interface Statement {
+  readonly driver: DriverStatement
+  readonly limits: WaitOptions
+}
+
+/** Takes both of mysql2's forms. A limit in mysql2's own `timeout` is refused: it leaves the connection unusable. @internal */
+export function toStatement(sql: string | StatementOptions, values?: unknown): Statement {
+  if (typeof sql === 'string') return { driver: values === undefined ? { sql } : { sql, values }, limits: {} }
+  const { timeoutMs, signal, ...rest } = sql
+  if ('timeout' in rest) throw new TypeError("use 'timeoutMs' instead of mysql2's 'timeout'")
+  return { driver: values === undefined ? rest : { ...rest, values }, limits: { timeoutMs, signal } }
+}
+
+const QUOTED_OR_COMMENT =
+  /'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`|\/\*(?!M?!)[\s\S]*?\*\/|--\s[^\n]*|#[^\n]*/g
+const READ_VERB = /^[\s(]*(?:select|show|describe|desc|explain|table|values)\b/i
+/** Locks, assignments, output, several statements and executable comments: not reads, or not only. */
+const SIDE_EFFECT =
+  /\bfor\s+update\b|\bfor\s+share\b|\block\s+in\b|\binto\b|:=|@|;\s*\S|\/\*|\bnext\s+value\s+for\b|\banalyze\b/i
+/** Words that may stand before a parenthesis without being a function, and functions that only compute. */
+const PURE = new Set(
+  (
+    'select from where and or not in exists any all some as on using join values over partition by order group having limit union ' +
+    'except intersect when then else case between like with recursive distinct interval count sum min max avg std stddev variance ' +
+    'bit_and bit_or bit_xor group_concat json_arrayagg json_objectagg coalesce ifnull nullif if abs ceil ceiling floor round sign ' +
+    'mod pow power sqrt exp ln log log2 log10 greatest least concat concat_ws substring substr left right length char_length ' +
+    'lower upper lcase ucase trim ltrim rtrim replace reverse repeat lpad rpad locate instr position field find_in_set elt hex ' +
+    'unhex md5 sha1 sha sha2 crc32 ascii ord char format strcmp cast convert binary date time timestamp year month day hour minute ' +
+    'second quarter week weekday dayofweek dayofyear date_add date_sub adddate subdate datediff timediff timestampdiff ' +
+    'timestampadd date_format str_to_date from_unixtime unix_timestamp now curdate curtime current_timestamp utc_timestamp ' +
+    'json_extract json_value json_unquote json_contains json_length json_keys json_object json_array json_valid inet_aton ' +
+    'inet_ntoa row_number rank dense_rank lag lead first_value last_value version database schema user current_user isnull'
+  ).split(' '),
+)
+
+/**
+ * True when repeating the statement provably changes nothing: a SELECT, SHOW or EXPLAIN without locks, assignments,
+ * output or any function that is not known to compute only. A stored function can write. @internal
+ */
+export function isProvablyRead(sql: string): boolean {
+  const bare = sql.replaceAll(QUOTED_OR_COMMENT, "''")
+  if (!isPlainRead(sql)) return false
+  return [...bare.matchAll(/([\w$]+)\s*\(/g)].every(([, name]) => PURE.has((name as string).toLowerCase()))
+}
+
+/** True for a read as its caller sees it: what goes through the reader, functions of any kind included. @internal */
+export function isPlainRead(sql: string): boolean {
+  const bare = sql.replaceAll(QUOTED_OR_COMMENT, "''")
+  return READ_VERB.test(bare) && !SIDE_EFFECT.test(bare)
+}

@@ -1,0 +1,284 @@
+import { ConnectionLostError, toError } from '../core/errors.js'
+import type { FailoverEvent } from '../core/events.js'
+import { now, sleep } from '../core/timing.js'
+import { electWriter, type Candidate, type ElectionResult } from './election.js'
+import { Lease, releasedWithin } from './lease.js'
+import type { Node } from './node.js'
+import type { ResolvedMysqlPoolOptions } from './options.js'
+
+/**
+ * `none` nobody can be written to, `promoting` one was chosen and is being made current, `serving` it is written to,
+ * `leaving` it is to be left and running work may finish: nothing new starts. @internal
+ */
+type WriterState =
+  | { readonly value: 'none' }
+  | { readonly value: 'promoting'; readonly node: Node; readonly stop: AbortController }
+  | { readonly value: 'serving'; readonly node: Node }
+  | { readonly value: 'leaving'; readonly node: Node; readonly stop: AbortController }
+
+/** What the owner of a {@link Writer} is told; always after the state changed. @internal */
+export interface WriterListener {
+  /** A node can be written to. */
+  readonly onServing: (node: Node, failover: FailoverEvent | undefined) => void
+  /** No node can be written to; writes are held. */
+  readonly onLost: (cause: Error) => void
+}
+
+/** One causal read may take so long before it is tried again: it waits for the cluster to agree on its members. */
+const CAUSAL_READ_LIMIT_MS = 5000
+const CAUSAL_READ_PAUSE_MS = 50
+/** A failback waits so long for a moment without checkouts. */
+const FAILBACK_PATIENCE_MS = 60_000
+const FAILBACK_LOOK_MS = 25
+
+/** Why and whom the pool writes to, for the status. */
+export interface WriterStatus {
+  /** `host:port`; `undefined` while there is none. */
+  readonly host: string | undefined
+  readonly state: 'none' | 'promoting' | 'serving' | 'leaving'
+  /** Why this node and no other. */
+  readonly reason: string
+}
+
+/**
+ * Decides whom the pool writes to, and makes changes of the writer safe.
+ *
+ * The only place that knows the writer. A change is unplanned (the node is dead: its connections are cut now), planned
+ * (it refuses writes: what runs may finish for a moment) or a failback (nothing is wrong: it waits for a moment without
+ * checkouts). No checkout of a new writer happens before one causal read on it has returned: without it a commit
+ * acknowledged on the old writer can be invisible on the new one for a while. @internal
+ */
+export class Writer {
+  readonly #nodes: readonly Node[]
+  readonly #options: ResolvedMysqlPoolOptions
+  readonly #listener: WriterListener
+  readonly #leases = new Set<Lease>()
+  readonly #startedAt = now()
+  #state: WriterState = { value: 'none' }
+  #result: ElectionResult = { writer: undefined, reason: 'no node was reached yet', members: [] }
+  #previous:
+    { readonly node: Node; readonly cause: Error | undefined; readonly since: number; detectedMs: number } | undefined
+  #failback: AbortController | undefined
+  #firstAnswerAt: number | undefined
+  #settleTimer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor(nodes: readonly Node[], options: ResolvedMysqlPoolOptions, listener: WriterListener) {
+    this.#nodes = nodes
+    this.#options = options
+    this.#listener = listener
+  }
+
+  /** The node to write to, or `undefined` while writes are held. */
+  get current(): Node | undefined {
+    return this.#state.value === 'serving' ? this.#state.node : undefined
+  }
+
+  /** The node of any state but `none`. */
+  get node(): Node | undefined {
+    return this.#state.value === 'none' ? undefined : this.#state.node
+  }
+
+  get leases(): ReadonlySet<Lease> {
+    return this.#leases
+  }
+
+  status(): WriterStatus {
+    return Object.freeze({ host: this.node?.name, state: this.#state.value, reason: this.#result.reason })
+  }
+
+  addLease(lease: Lease): void {
+    this.#leases.add(lease)
+  }
+
+  removeLease(lease: Lease): void {
+    this.#leases.delete(lease)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#settleTimer)
+    this.#failback?.abort()
+    if (this.#state.value === 'promoting' || this.#state.value === 'leaving') this.#state.stop.abort()
+    this.#state = { value: 'none' }
+  }
+
+  /** Looks at the nodes again; called whenever something about one of them changed. */
+  evaluate(): void {
+    if (this.#isClosed || !this.#isSettled()) return
+    this.#result = this.#elect()
+    const state = this.#state
+    switch (state.value) {
+      case 'none':
+        this.#promoteElected()
+        return
+      case 'promoting':
+        if (this.#result.writer === state.node.name) return
+        state.stop.abort()
+        this.#state = { value: 'none' }
+        this.#promoteElected()
+        return
+      case 'leaving':
+        if (state.node.unfitFor('read') === 'is down') state.stop.abort()
+        return
+      case 'serving':
+        this.#reconsider(state.node)
+    }
+  }
+
+  #elect(): ElectionResult {
+    return electWriter({
+      candidates: this.#nodes.map((node) => toCandidate(node)),
+      isClientYoung: now() - this.#startedAt < this.#options.failbackDelayMs,
+    })
+  }
+
+  /** The first election waits until every node was heard, but not for long: a dead one must not delay the start. */
+  #isSettled(): boolean {
+    if (this.#state.value !== 'none' || this.#previous !== undefined) return true
+    if (this.#nodes.every((node) => node.isSettled)) return true
+    if (!this.#nodes.some((node) => node.report !== undefined)) return false
+    this.#firstAnswerAt ??= now()
+    const leftMs = this.#firstAnswerAt + this.#options.probeTimeoutMs - now()
+    if (leftMs <= 0) return true
+    this.#settleTimer ??= setTimeout(() => this.evaluate(), leftMs + 1).unref()
+    return false
+  }
+
+  #reconsider(node: Node): void {
+    const problem = node.unfitFor('write')
+    if (problem === undefined && this.#result.writer === node.name) {
+      this.#failback?.abort()
+      this.#failback = undefined
+      return
+    }
+    if (problem === undefined && this.#result.members.includes(node.name)) {
+      if (this.#failback === undefined) void this.#failBack(node)
+      return
+    }
+    const cause = node.state === 'down' ? node.lastError : undefined
+    const error = new ConnectionLostError(
+      node.name,
+      `it is no longer the writer: it ${problem ?? 'is in an older view'}`,
+      { cause },
+    )
+    this.#leave(node, error, node.state === 'down' ? 0 : this.#options.drainTimeoutMs)
+  }
+
+  /** Not urgent: the better node has waited for its failback delay, it can wait for a moment without checkouts. */
+  async #failBack(node: Node): Promise<void> {
+    const stop = new AbortController()
+    this.#failback = stop
+    const deadline = now() + FAILBACK_PATIENCE_MS
+    try {
+      while (this.#leases.size > 0 && now() < deadline) await sleep(FAILBACK_LOOK_MS, stop.signal)
+    } catch {
+      return
+    }
+    if (this.#failback !== stop) return
+    this.#failback = undefined
+    if (this.#isClosed || this.current !== node || this.#result.writer === node.name) return
+    const error = new ConnectionLostError(node.name, `the writer changes back to ${this.#result.writer ?? 'none'}`)
+    this.#leave(node, error, this.#options.drainTimeoutMs)
+  }
+
+  /** Nothing new starts on `node`; what runs has `drainMs` to finish and is cut then. */
+  #leave(node: Node, error: ConnectionLostError, drainMs: number): void {
+    this.#failback?.abort()
+    this.#failback = undefined
+    const since = node.state === 'down' ? node.suspectSince : now()
+    this.#previous = { node, cause: error, since, detectedMs: now() - since }
+    node.setWriter(false)
+    const stop = new AbortController()
+    this.#state = { value: 'leaving', node, stop }
+    this.#listener.onLost(error)
+    void this.#drain(error, drainMs, stop)
+  }
+
+  async #drain(error: Error, drainMs: number, stop: AbortController): Promise<void> {
+    try {
+      if (drainMs > 0) await releasedWithin(this.#leases, drainMs, stop.signal)
+    } catch {
+      // The node died while its work was finishing: go on at once.
+    }
+    for (const lease of this.#leases) lease.cut(error)
+    if (this.#state.value !== 'leaving' || this.#isClosed) return
+    this.#state = { value: 'none' }
+    this.evaluate()
+  }
+
+  #promoteElected(): void {
+    const node = this.#nodes.find(({ name }) => name === this.#result.writer)
+    if (node === undefined) return
+    const stop = new AbortController()
+    this.#state = { value: 'promoting', node, stop }
+    void this.#promote(node, stop)
+  }
+
+  async #promote(node: Node, stop: AbortController): Promise<void> {
+    const isMade = await this.#makeCurrent(node, stop.signal)
+    if (!isMade || this.#isClosed) return
+    this.#state = { value: 'serving', node }
+    node.setWriter(true)
+    this.#listener.onServing(node, this.#failover(node))
+  }
+
+  /** Tries until it succeeds; an election that chooses another node ends it. */
+  async #makeCurrent(node: Node, signal: AbortSignal): Promise<boolean> {
+    try {
+      for (;;) {
+        const error = await causalRead(node, this.#options.wsrepSyncWait, signal).catch(toError)
+        if (signal.aborted) return false
+        if (error === undefined) return true
+        node.noteError(error)
+        await sleep(CAUSAL_READ_PAUSE_MS, signal)
+      }
+    } catch {
+      return false
+    }
+  }
+
+  #failover(node: Node): FailoverEvent | undefined {
+    const previous = this.#previous
+    this.#previous = undefined
+    if (previous === undefined || previous.node === node) return undefined
+    return {
+      from: previous.node.name,
+      to: node.name,
+      cause: previous.cause,
+      detectedMs: previous.detectedMs,
+      elapsedMs: now() - previous.since,
+    }
+  }
+}
+
+function toCandidate(node: Node): Candidate {
+  return {
+    name: node.name,
+    priority: node.host.priority,
+    isFit: node.unfitFor('write') === undefined,
+    report: node.report,
+    askedAt: node.askedAt,
+    viewSeenAt: node.viewSeenAt,
+    ageMs: node.ageMs,
+    requiredAgeMs: node.requiredAgeMs,
+    isWrittenTo: node.isWrittenTo,
+  }
+}
+
+/** Returns when `node` has applied everything that was committed in the cluster before the call. */
+async function causalRead(node: Node, syncWait: number | undefined, signal: AbortSignal): Promise<undefined> {
+  const lease = new Lease(node, await node.pool.acquire(), () => undefined)
+  const run = (sql: string): Promise<unknown> =>
+    lease.run('query', { sql }, { timeoutMs: CAUSAL_READ_LIMIT_MS, signal })
+  try {
+    if (node.report?.isGalera === true) await run('SET SESSION wsrep_sync_wait = 1')
+    await run('SELECT 1')
+    if (node.report?.isGalera === true) await run(`SET SESSION wsrep_sync_wait = ${syncWait ?? 'DEFAULT'}`)
+  } catch (error) {
+    lease.cut(toError(error))
+    throw error
+  } finally {
+    lease.release()
+  }
+}
