@@ -30,7 +30,7 @@ const QUIT_LIMIT_MS = 500
 const KEEP_ALIVE_DELAY_MS = 10_000
 
 type Method = 'query' | 'execute'
-type Callback = (error: QueryError | null, rows?: unknown, fields?: unknown) => void
+type Callback = (error: QueryError | null | undefined, rows?: unknown, fields?: unknown) => void
 
 /**
  * One mysql2 connection on a socket of our own, so that it can be cut by reset.
@@ -42,6 +42,7 @@ export class DriverConnection {
   readonly #connection: Connection
   readonly #socket: Socket
   readonly #endpoint: Endpoint
+  readonly #pending = new Set<(error: Error) => void>()
   #lost: Error | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
   onLost: ((error: Error) => void) | undefined
@@ -54,6 +55,7 @@ export class DriverConnection {
     connection.on('error', (error: Error) => this.#end(error))
     connection.on('end', () => this.#end(new Error('the server closed the connection')))
     socket.on('close', () => this.#end(new Error('the socket was closed')))
+    if (socket.destroyed) this.#end(new Error('the socket was closed'))
   }
 
   /** Why the connection cannot be used any more. */
@@ -72,33 +74,21 @@ export class DriverConnection {
   }
 
   run(method: Method, statement: DriverStatement): Promise<DriverResult> {
-    return new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) {
-        reject(this.#lost)
-        return
-      }
-      const done: Callback = (error, rows, fields) => {
-        if (error === null) resolve([rows, fields])
-        else reject(this.#own(error))
-      }
+    return this.#call((done) => {
       const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void
       call(statement, done)
     })
   }
 
-  ping(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#connection.ping((error) => {
-        if (error === null) resolve()
-        else reject(this.#own(error))
-      })
-    })
+  async ping(): Promise<void> {
+    await this.#call((done) => this.#connection.ping(done))
   }
 
   /** Ends the connection at once; whatever runs on it rejects with `error`. */
   cut(error: Error): void {
     this.#lost ??= error
     cut(this.#socket, error)
+    this.#rejectPending()
   }
 
   /** Says goodbye to the server, so that it does not count an aborted client, and cuts after a moment. */
@@ -111,10 +101,39 @@ export class DriverConnection {
     this.#connection.end(() => cut(this.#socket, reason))
   }
 
+  /**
+   * mysql2 loses a command that is given to it while the socket closes: no error, no answer. So each call is also
+   * settled from here when the connection ends.
+   */
+  #call(start: (done: Callback) => void): Promise<DriverResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost !== undefined) {
+        reject(this.#lost)
+        return
+      }
+      this.#pending.add(reject)
+      start((error, rows, fields) => {
+        this.#pending.delete(reject)
+        // A ping that was answered calls back with nothing at all, whatever mysql2's types say.
+        if (error === null || error === undefined) resolve([rows, fields])
+        else reject(this.#own(error))
+      })
+    })
+  }
+
   #end(error: Error): void {
-    if (this.#lost !== undefined) return
-    this.#lost = new ConnectionLostError(formatEndpoint(this.#endpoint), error.message, { cause: error })
-    this.onLost?.(this.#lost)
+    if (this.#lost === undefined) {
+      this.#lost = new ConnectionLostError(formatEndpoint(this.#endpoint), error.message, { cause: error })
+      this.onLost?.(this.#lost)
+    }
+    this.#rejectPending()
+  }
+
+  #rejectPending(): void {
+    const reason = this.#lost
+    if (reason === undefined) return
+    for (const reject of this.#pending) reject(reason)
+    this.#pending.clear()
   }
 
   /** mysql2 answers calls on a dead connection with an error that hides why it died. */

@@ -214,7 +214,9 @@ export class NodePool {
   /** Must resolve within its own limit: a validation that rejects or hangs costs generic-pool the slot for ever. */
   async #validate(slot: Slot): Promise<boolean> {
     const { session } = slot
-    if (session?.isReusable !== true || session.isExpired) return false
+    // generic-pool validates what was just created, too: a failed dial must reach the one who waits for it.
+    if (session === undefined) return true
+    if (!session.isReusable || session.isExpired) return false
     if (now() - session.idleSince < this.#options.validateAfterIdleMs) return true
     const { name, validateTimeoutMs } = this.#options
     const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `ping of ${name} unanswered`)

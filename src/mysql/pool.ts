@@ -1,6 +1,6 @@
 import type { AvailabilityStatus } from '../core/availability.js'
 import { Client, type ClientState } from '../core/client.js'
-import { NoEndpointError, TimeoutError, toError, type ClosedError } from '../core/errors.js'
+import { NoEndpointError, TimeoutError, type ClosedError } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
@@ -285,7 +285,8 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       this.#usable.add(node)
       this.report('hostUp', { host: node.name, cause: undefined })
     } else if (problem !== undefined && this.#usable.delete(node)) {
-      this.report('hostDown', { host: node.name, cause: node.lastError ?? toError(problem) })
+      const cause = node.state === 'down' ? node.lastError : undefined
+      this.report('hostDown', { host: node.name, cause: cause ?? new Error(`${node.name} ${problem}`) })
     }
   }
 }

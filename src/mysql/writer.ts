@@ -191,7 +191,8 @@ export class Writer {
     node.setWriter(false)
     const stop = new AbortController()
     this.#state = { value: 'leaving', node, stop }
-    this.#listener.onLost(error)
+    // A planned change is an outage only when it does not end in a moment.
+    if (node.state === 'down') this.#listener.onLost(error)
     void this.#drain(error, drainMs, stop)
   }
 
@@ -209,7 +210,10 @@ export class Writer {
 
   #promoteElected(): void {
     const node = this.#nodes.find(({ name }) => name === this.#result.writer)
-    if (node === undefined) return
+    if (node === undefined) {
+      this.#listener.onLost(this.#previous?.cause ?? new Error(this.#result.reason))
+      return
+    }
     const stop = new AbortController()
     this.#state = { value: 'promoting', node, stop }
     void this.#promote(node, stop)
@@ -231,6 +235,7 @@ export class Writer {
         if (signal.aborted) return false
         if (error === undefined) return true
         node.noteError(error)
+        this.#listener.onLost(error)
         await sleep(CAUSAL_READ_PAUSE_MS, signal)
       }
     } catch {
