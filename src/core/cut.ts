@@ -2,13 +2,11 @@ import type { Socket } from 'node:net'
 
 /** What Node's TCP handle can do beneath the public API. */
 interface TcpHandle {
+  readonly bytesWritten: number
   reset?: (done: () => void) => number
-  close: (done: () => void) => void
 }
 
-type Internals = Socket & { resetAndClosing?: boolean; _handle: TcpHandle | null }
-
-const RESET_ATTEMPTS = 10
+type Internals = Socket & { resetAndClosing?: boolean; _handle: TcpHandle | null; _bytesDispatched: number }
 
 const ignore = (): void => undefined
 
@@ -20,8 +18,8 @@ const ignore = (): void => undefined
  * `resetAndDestroy()`, because the driver's pending calls must reject with `error`.
  *
  * `socket` is the raw TCP socket, also under TLS: a `TLSSocket` has no reset of its own. The `TLSSocket` on top emits
- * `error` and may then emit a second error (ECANCELED), so its listener must not be a `once`. Safe to call in any
- * state, and more than once.
+ * `error` and may then emit a second one (ECANCELED), so its listener must not be a `once`. Safe to call in any state,
+ * and more than once.
  * @internal
  */
 export function cut(socket: Socket, error: Error): void {
@@ -32,18 +30,22 @@ export function cut(socket: Socket, error: Error): void {
   const reset = handle?.reset?.bind(handle)
   // A socket that is still connecting has sent nothing, and resetting it would fail with EBADF.
   if (handle !== null && reset !== undefined && !socket.connecting) {
-    handle.reset = (done) => {
-      resetSoon(handle, reset, done, RESET_ATTEMPTS)
-      return 0
+    if (mayBeShuttingDown(internals, handle)) {
+      handle.reset = (done) => {
+        setImmediate(() => setImmediate(() => reset(done)))
+        return 0
+      }
     }
     internals.resetAndClosing = true
   }
   socket.destroy(error)
 }
 
-/** While the FIN of an `end()` is on its way to the kernel libuv refuses to reset; Node would leave the socket open. */
-function resetSoon(handle: TcpHandle, reset: (done: () => void) => number, done: () => void, attempts: number): void {
-  if (reset(done) === 0) return
-  if (attempts === 0) handle.close(done)
-  else setImmediate(() => resetSoon(handle, reset, done, attempts - 1))
+/**
+ * From `end()` until the event loop has sent the FIN, libuv refuses a reset and Node then leaves the socket open for
+ * ever. Two turns later the FIN is sent. What TLS does to the socket shows only in bytes that the socket did not write.
+ */
+function mayBeShuttingDown(socket: Internals, handle: TcpHandle): boolean {
+  const isUnderTls = handle.bytesWritten !== socket._bytesDispatched
+  return isUnderTls || (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0)
 }

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /**
  * Stable identifiers of this package's errors; match on `code`, not on the message.
  *

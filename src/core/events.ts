@@ -44,7 +44,7 @@ export interface CommonEvents {
 }
 
 /**
- * The emitter that the clients extend; `events.once()` of Node works with it.
+ * The emitter that the clients extend; `once()` of `node:events` works with it, in TypeScript after a cast.
  *
  * Listeners run after the client's state is consistent, and a listener that throws or rejects harms neither the client
  * nor the process: its error goes to the diagnostics channel `openstack-ha:<service>:listenerError`. There is no
