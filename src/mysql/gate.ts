@@ -19,6 +19,8 @@ export interface GateOptions {
   readonly checkOut: (role: Role, node: Node) => Promise<Lease>
   /** How long a caller may wait, as things are now. */
   readonly limitMs: (role: Role) => number
+  /** Told whenever a caller stops waiting, with or without a connection. */
+  readonly onSettled: () => void
   /** Why a caller that waited so long got nothing. */
   readonly onExpired: (role: Role, waitedMs: number, lastError: Error | undefined) => Error
 }
@@ -40,24 +42,35 @@ interface Waiter {
 export class Gate {
   readonly #options: GateOptions
   readonly #queues: Readonly<Record<Role, Waiter[]>> = { write: [], read: [] }
+  #acquiring = 0
+  #closed: Error | undefined
 
   constructor(options: GateOptions) {
     this.#options = options
   }
 
+  /** Callers in the queue. */
   get waiting(): number {
     return this.#queues.write.length + this.#queues.read.length
   }
 
+  /** True while anybody waits, in the queue or for a connection that is being made ready. */
+  get isBusy(): boolean {
+    return this.#acquiring > 0
+  }
+
   async acquire(role: Role, limits: WaitOptions = {}): Promise<Lease> {
     if (limits.signal?.aborted === true) throw abortReason(limits.signal)
-    const node = this.#queues[role].length === 0 ? this.#options.pick(role) : undefined
-    if (node?.pool.hasIdle === true) {
+    this.#acquiring += 1
+    try {
+      const node = this.#queues[role].length === 0 ? this.#options.pick(role) : undefined
+      if (node?.pool.hasIdle !== true) return await this.#wait(role, limits)
       const lease = await this.#tryCheckOut(role, node)
-      if (!(lease instanceof Error)) return lease
-      return this.#wait(role, limits, lease)
+      return lease instanceof Error ? await this.#wait(role, limits, lease) : lease
+    } finally {
+      this.#acquiring -= 1
+      this.#options.onSettled()
     }
-    return this.#wait(role, limits)
   }
 
   /** Serves whoever can be served; called whenever a connection came back or a node changed. */
@@ -72,12 +85,21 @@ export class Gate {
     }
   }
 
-  /** Rejects everyone who waits for `role`. */
-  rejectAll(role: Role, error: Error): void {
-    for (const waiter of this.#queues[role].splice(0)) waiter.settle(error)
+  /** Rejects everyone who waits now. */
+  rejectAll(error: Error): void {
+    for (const queue of Object.values(this.#queues)) {
+      for (const waiter of queue.splice(0)) waiter.settle(error)
+    }
+  }
+
+  /** Rejects everyone who waits, now and later. */
+  close(error: Error): void {
+    this.#closed = error
+    this.rejectAll(error)
   }
 
   async #wait(role: Role, limits: WaitOptions, lastError?: Error): Promise<Lease> {
+    if (this.#closed !== undefined) throw this.#closed
     const queue = this.#queues[role]
     if (queue.length >= this.#options.queueLimit) throw new QueueFullError(queue.length)
     return new Promise<Lease>((resolve, reject) => {
@@ -110,6 +132,7 @@ export class Gate {
     const lease = await this.#tryCheckOut(waiter.role, node)
     if (lease instanceof Error) {
       waiter.lastError = lease
+      if (this.#closed !== undefined) waiter.settle(this.#closed)
       if (waiter.isSettled) return
       this.#queues[waiter.role].unshift(waiter)
       this.pump()

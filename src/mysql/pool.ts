@@ -77,6 +77,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : node.unfitFor('read') === undefined),
       checkOut: (role, node) => this.#checkOut(role, node),
       limitMs: (role) => this.#limitMs(role),
+      onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
     this.reader = this.#makeReader()
@@ -141,14 +142,13 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   protected override async drain(): Promise<void> {
-    if (this.#leases.size === 0 && this.#gate.waiting === 0) return
+    if (this.#leases.size === 0 && !this.#gate.isBusy) return
     this.#idle = new Deferred()
     await this.#idle.promise
   }
 
   protected override teardown(reason: ClosedError): void {
-    this.#gate.rejectAll('write', reason)
-    this.#gate.rejectAll('read', reason)
+    this.#gate.close(reason)
     this.#writer.close()
     for (const node of this.#nodes) node.close(reason)
   }
@@ -220,7 +220,11 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
     this.#leases.delete(lease)
     this.#writer.removeLease(lease)
     this.#gate.pump()
-    if (this.#leases.size === 0 && this.#gate.waiting === 0) this.#idle?.resolve(undefined)
+    this.#noteIdle()
+  }
+
+  #noteIdle(): void {
+    if (this.#leases.size === 0 && !this.#gate.isBusy) this.#idle?.resolve(undefined)
   }
 
   #limitMs(role: Role): number {
@@ -274,8 +278,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   /** Every node refuses our credentials: waiting does not mend it, and repeating it locks accounts. */
   #refuse(): void {
     const error = new NoWriterError(this.#reasons())
-    this.#gate.rejectAll('write', error)
-    this.#gate.rejectAll('read', error)
+    this.#gate.rejectAll(error)
     this.failReadiness(error)
   }
 

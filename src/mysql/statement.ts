@@ -49,13 +49,17 @@ const PURE = new Set(
  * output or any function that is not known to compute only. A stored function can write. @internal
  */
 export function isProvablyRead(sql: string): boolean {
-  const bare = sql.replaceAll(QUOTED_OR_COMMENT, "''")
   if (!isPlainRead(sql)) return false
-  return [...bare.matchAll(/([\w$]+)\s*\(/g)].every(([, name]) => PURE.has((name as string).toLowerCase()))
+  return [...bareText(sql).matchAll(/([\w$]+)\s*\(/g)].every(([, name]) => PURE.has((name as string).toLowerCase()))
+}
+
+/** The text without what is quoted or commented out; executable comments stay. */
+function bareText(sql: string): string {
+  return sql.replaceAll(QUOTED_OR_COMMENT, (part) => (/^['"`]/.test(part) ? "''" : ' '))
 }
 
 /** True for a read as its caller sees it: what goes through the reader, functions of any kind included. @internal */
 export function isPlainRead(sql: string): boolean {
-  const bare = sql.replaceAll(QUOTED_OR_COMMENT, "''")
+  const bare = bareText(sql)
   return READ_VERB.test(bare) && !SIDE_EFFECT.test(bare)
 }

@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest'
+import { isPlainRead, isProvablyRead, toStatement } from '../../../src/mysql/statement.js'
+
+describe('isProvablyRead', () => {
+  test.each([
+    'SELECT 1',
+    ' select a, COUNT(*) from t where b in (1, 2) group by a',
+    "SELECT 'for update' FROM t",
+    '(SELECT 1) UNION (SELECT 2)',
+    '/* find it */ SELECT * FROM t -- for update',
+    'SHOW TABLES',
+    'EXPLAIN SELECT * FROM t',
+    'SELECT `into` FROM t;',
+  ])('yes: %s', (sql) => {
+    expect(isProvablyRead(sql)).toBe(true)
+  })
+
+  test.each([
+    'SELECT * FROM t FOR UPDATE',
+    'SELECT * FROM t LOCK IN SHARE MODE',
+    'SELECT * FROM t FOR SHARE',
+    "SELECT 1 INTO OUTFILE '/tmp/x'",
+    'SELECT GET_LOCK("x", 1)',
+    'SELECT my_function(1)',
+    'SELECT LAST_INSERT_ID()',
+    'SELECT @a := 1',
+    'SELECT NEXT VALUE FOR s',
+    'SELECT nextval(s)',
+    'SELECT 1; DELETE FROM t',
+    'SELECT /*! SQL_NO_CACHE */ 1',
+    'ANALYZE SELECT * FROM t',
+    'EXPLAIN ANALYZE DELETE FROM t',
+    'INSERT INTO t VALUES (1)',
+    'UPDATE t SET a = 1',
+    'CALL p()',
+    'WITH x AS (SELECT 1) DELETE FROM t',
+    'SET @a = 1',
+    '',
+  ])('no: %s', (sql) => {
+    expect(isProvablyRead(sql)).toBe(false)
+  })
+
+  test('what goes through the reader may call functions, but not lock', () => {
+    expect(isPlainRead('SELECT my_function(1)')).toBe(true)
+    expect(isPlainRead('SELECT * FROM t FOR UPDATE')).toBe(false)
+  })
+})
+
+describe('toStatement', () => {
+  test('takes both of mysql2’s forms and keeps the limits apart', () => {
+    expect(toStatement('SELECT ?', [1])).toEqual({ driver: { sql: 'SELECT ?', values: [1] }, limits: {} })
+    expect(toStatement({ sql: 'SELECT 1', rowsAsArray: true, timeoutMs: 5 })).toEqual({
+      driver: { sql: 'SELECT 1', rowsAsArray: true },
+      limits: { timeoutMs: 5, signal: undefined },
+    })
+  })
+
+  test('refuses mysql2’s own timeout, which leaves the connection unusable', () => {
+    expect(() => toStatement({ sql: 'SELECT 1', timeout: 5 })).toThrow(/timeoutMs/)
+  })
+})
