@@ -130,7 +130,7 @@ export class MemcachedClient extends Client<CommonEvents> {
   status(): MemcachedStatus {
     return Object.freeze({
       state: this.state,
-      nodes: Object.freeze(this.#membership.nodes.map(nodeStatus)),
+      hosts: Object.freeze(this.#membership.nodes.map(nodeStatus)),
       ...this.#router.counters,
       evictionCount: this.#membership.evictionCount,
       availability: this.availability(),

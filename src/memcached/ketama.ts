@@ -19,7 +19,8 @@ export function ketamaName({ host, port }: Endpoint): string {
 }
 
 /**
- * Computes ketama's points with hashring, once; it is not on the path of any request.
+ * Computes ketama's points with hashring, once. It is on the path of no request: its look-up is slow, and the cache in
+ * front of that writes into `Object.prototype` for the key `__proto__`.
  *
  * Each server gets its number of digests explicitly, and another default than that: hashring's own share
  * (`floor(1 / n * 40 * n)`) is 39 for n = 7, 14, 28, 49..., which moves keys of servers that stay.

@@ -193,18 +193,21 @@ export class CacheNode {
     this.#outAt = now()
     this.#flaps = this.#outAt - this.#inAt < STABLE_AFTER_MS ? this.#flaps + 1 : 0
     this.#outage = { cause: failure.error, detectedMs: this.#outAt - failure.troubleAt, wasUsed: this.#isReportedUp }
-    this.#mustSettle = failure.wasWriting || connections.length > 1
+    // Only a connection that was closed with nothing unanswered proves that no write, of ours or another client's,
+    // waits in the node to be applied when it goes on.
+    this.#mustSettle = failure.kind !== 'lost' || failure.wasWriting || connections.length > 1
     this.#lastError = failure.error
     this.#lifecycle.enter(failure.kind === 'lost' ? 'dead' : 'suspect', failure.error)
     this.#owner.onOut(this)
     for (const connection of connections) connection.cut(failure.error)
     if (this.state === 'dead') this.#reportDown()
-    void this.#recover()
+    // A suspect has taken its time already; a node that refuses could otherwise be dialled without end.
+    void this.#recover(this.state === 'dead' ? this.#flaps : 0)
   }
 
   /** Probes until the node is back. Never rejects. */
-  async #recover(): Promise<void> {
-    for (let attempt = this.#flaps; !this.#hasStopped(); attempt += 1) {
+  async #recover(firstAttempt: number): Promise<void> {
+    for (let attempt = firstAttempt; !this.#hasStopped(); attempt += 1) {
       if (attempt > 0) await this.#pause(this.#probeDelay(attempt))
       if (this.#hasStopped()) return
       const transport = this.#open()
@@ -266,8 +269,9 @@ export class CacheNode {
   #onProbeFailed(error: unknown): void {
     const failure = error instanceof TransportDown ? error.failure : undefined
     this.#lastError = failure?.error ?? toError(error)
+    const isSlow = failure?.kind === 'silent'
+    this.#mustSettle ||= isSlow
     if (this.state !== 'dead') {
-      const isSlow = failure?.kind === 'silent'
       const isGivenUp = failure?.kind === 'lost' || (isSlow && this.#owner.mayGiveUpSlowNode())
       this.#isGivenUpAsSlow = isGivenUp && isSlow
       const to = isGivenUp ? 'dead' : 'suspect'
@@ -285,7 +289,7 @@ export class CacheNode {
   /** A suspect is expected back at once, so its pauses do not grow. */
   #probeDelay(attempt: number): number {
     const { probeIntervalMs, deadRetryMs } = this.#options
-    const factor = this.state === 'suspect' && this.#flaps === 0 ? 1 : PROBE_GROWTH
+    const factor = this.state === 'suspect' ? 1 : PROBE_GROWTH
     return backoffDelay(attempt, { initialMs: probeIntervalMs, factor, maxMs: deadRetryMs })
   }
 

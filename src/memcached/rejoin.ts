@@ -4,8 +4,8 @@ import type { RejoinPolicy } from './options.js'
 import type { Transport } from './transport.js'
 
 /**
- * How long a node that answers again is left alone when one of our writes to it is unanswered: it applies, within
- * milliseconds, what its kernel had taken from connections that we have reset since.
+ * How long a node that answers again is left alone when a write may wait in it: it applies, within milliseconds, what
+ * its kernel had taken from connections that were reset since.
  * @internal
  */
 export const SETTLE_MS = 100
@@ -22,7 +22,7 @@ export interface ReturningNode {
   /** CAS id seen last, before it went away; 0 when none was. */
   readonly lastCas: number
   readonly watermark: number
-  /** True when a write of ours may still be applied. */
+  /** True when a write that was sent before the absence may still be applied. */
   readonly mustSettle: boolean
   /** How long it has been out, in milliseconds. */
   outMs(): number
@@ -71,8 +71,8 @@ export async function rejoin(
   let watermark = isRestarted ? 0 : node.outMs() > LONG_ABSENCE_MS ? mark : node.watermark
   for (let round = 0; node.journal.size > 0 || node.journal.hasOverflowed; round += 1) {
     if (node.journal.hasOverflowed || round === MAX_ROUNDS) {
-      mark = await takeMark(transport)
-      watermark = mark
+      if (hasNoCas) await ask(transport, 'flush')
+      else watermark = mark = await takeMark(transport)
       node.journal.clear()
       break
     }

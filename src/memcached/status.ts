@@ -4,7 +4,7 @@ import type { CacheNode, NodeState } from './node.js'
 import type { MemcachedCounters } from './router.js'
 
 /** One node, as this client sees it. */
-export interface MemcachedNodeStatus {
+export interface MemcachedHostStatus {
   /** `host:port`. */
   readonly host: string
   readonly state: NodeState
@@ -25,7 +25,7 @@ export interface MemcachedNodeStatus {
 /** A frozen snapshot of the client. Durations are milliseconds. */
 export interface MemcachedStatus extends MemcachedCounters {
   readonly state: ClientState
-  readonly nodes: readonly MemcachedNodeStatus[]
+  readonly hosts: readonly MemcachedHostStatus[]
   /** How often a node was taken out of use. */
   readonly evictionCount: number
   readonly availability: AvailabilityStatus
@@ -34,7 +34,7 @@ export interface MemcachedStatus extends MemcachedCounters {
 }
 
 /** The snapshot of one node. @internal */
-export function nodeStatus(node: CacheNode): MemcachedNodeStatus {
+export function nodeStatus(node: CacheNode): MemcachedHostStatus {
   return Object.freeze({
     host: node.name,
     state: node.state,

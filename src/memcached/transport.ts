@@ -1,4 +1,5 @@
 import type { Endpoint } from '../core/endpoint.js'
+import type { Outbox } from './outbox.js'
 
 /** What a node can be asked to do. @internal */
 export type OperationKind = 'get' | 'set' | 'delete' | 'noop' | 'flush'
@@ -100,3 +101,14 @@ export interface Transport {
 
 /** Opens a connection; each driver has one. @internal */
 export type TransportFactory = (options: TransportOptions, events: TransportEvents) => Transport
+
+/** The language of one connection; what it has read is its own, and goes with it. @internal */
+export interface Codec {
+  /** Adds the request to what is to be written. */
+  encode(operation: Operation, out: Outbox): void
+  /** Takes what was read and reports each complete answer, in order; throws on what is none. */
+  decode(chunk: Buffer): void
+}
+
+/** Makes the codec of one connection; `name` is the server's, for messages. @internal */
+export type CodecFactory = (name: string, maxValueBytes: number, onReply: (reply: Reply) => void) => Codec

@@ -44,13 +44,13 @@ export function toExpiry(ttlSeconds: number): number {
 }
 
 function toJson(value: unknown): string {
-  let json: string | undefined
+  let json: unknown
   try {
     json = JSON.stringify(value)
   } catch (error) {
     throw new InvalidOptionError('value', `cannot be stored: ${(error as Error).message}`)
   }
-  if (json === undefined) throw new InvalidOptionError('value', 'cannot be stored: JSON has nothing for it')
+  if (typeof json !== 'string') throw new InvalidOptionError('value', 'cannot be stored: JSON has nothing for it')
   return json
 }
 

@@ -6,8 +6,10 @@ import { TimeLimit } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import { ProtocolError, ServerBusyError } from './errors.js'
 import { Fifo } from './fifo.js'
-import { MetaParser } from './meta-parser.js'
+import { Outbox } from './outbox.js'
 import type {
+  Codec,
+  CodecFactory,
   Operation,
   OperationKind,
   Reply,
@@ -35,18 +37,19 @@ const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
 }
 
 /**
- * One connection that speaks memcached's meta protocol.
+ * One TCP connection to one node; what its bytes mean is the codec's.
  *
  * All requests of one turn of the event loop go out in one write; answers come back in order. One time limit watches
  * the oldest request: all of a connection have the same limit, so no other can expire before it.
  * @internal
  */
-export class MetaTransport implements Transport {
+export class Connection implements Transport {
   readonly #options: TransportOptions
   readonly #events: TransportEvents
   readonly #name: string
   readonly #socket: Socket
-  readonly #parser: MetaParser
+  readonly #codec: Codec
+  readonly #outbox = new Outbox()
   readonly #waiting = new Fifo<Operation>()
   readonly #connectLimit: TimeLimit
   #limit: TimeLimit | undefined
@@ -54,20 +57,15 @@ export class MetaTransport implements Transport {
   #watched: Operation | undefined
   #failure: TransportFailure | undefined
   #isConnected = false
-  /** What this turn has to write: strings first collected in `#text`, cut into chunks only around buffers. */
-  #text = ''
-  #chunks: (string | Buffer)[] = []
-  #heldBytes = 0
   #isFlushing = false
   readonly #flush = (): void => this.#write()
 
-  constructor(options: TransportOptions, events: TransportEvents) {
+  constructor(options: TransportOptions, events: TransportEvents, makeCodec: CodecFactory) {
     this.#options = options
     this.#events = events
     this.#name = formatEndpoint(options.endpoint)
-    this.#parser = new MetaParser(this.#name, Math.max(MAX_READ_BYTES, options.maxValueBytes), (reply) =>
-      this.#answer(reply),
-    )
+    const maxValueBytes = Math.max(MAX_READ_BYTES, options.maxValueBytes)
+    this.#codec = makeCodec(this.#name, maxValueBytes, (reply) => this.#answer(reply))
     const { endpoint, localAddress, connectTimeoutMs } = options
     const dialledAt = now()
     this.#socket = connect({
@@ -92,13 +90,16 @@ export class MetaTransport implements Transport {
       operation.fail(this.#failure)
       return
     }
-    if (this.#waiting.length >= MAX_PENDING || this.#heldBytes + this.#socket.writableLength > MAX_UNSENT_BYTES) {
+    if (
+      this.#waiting.length >= MAX_PENDING ||
+      this.#outbox.heldBytes + this.#socket.writableLength > MAX_UNSENT_BYTES
+    ) {
       operation.done(busyReply(this.#name, this.#waiting.length))
       return
     }
     operation.sentAt = Math.trunc(now())
     this.#waiting.push(operation)
-    this.#encode(operation)
+    this.#codec.encode(operation, this.#outbox)
     if (!this.#isFlushing) {
       this.#isFlushing = true
       process.nextTick(this.#flush)
@@ -121,7 +122,7 @@ export class MetaTransport implements Transport {
     socket.on('data', (chunk) => {
       if (this.#failure !== undefined) return
       try {
-        this.#parser.push(chunk)
+        this.#codec.decode(chunk)
       } catch (error) {
         this.#lose(toError(error))
       }
@@ -137,45 +138,9 @@ export class MetaTransport implements Transport {
     socket.on('close', () => this.#lose(new ConnectionLostError(this.#name, 'it ended')))
   }
 
-  #encode(operation: Operation): void {
-    const { kind, key, payload } = operation
-    if (kind === 'get') {
-      this.#text += operation.wantsCas ? `mg ${key} v f c\r\n` : `mg ${key} v f\r\n`
-    } else if (kind === 'set' && payload !== undefined) {
-      const cas = operation.wantsCas ? ' c' : ''
-      this.#text += `ms ${key} ${payload.size} T${payload.expiry} F${payload.flags}${cas}\r\n`
-      if (typeof payload.data === 'string') {
-        this.#text += payload.data
-      } else {
-        this.#chunks.push(this.#text, payload.data)
-        this.#text = ''
-      }
-      this.#text += '\r\n'
-      this.#heldBytes += payload.size
-    } else {
-      this.#text += kind === 'delete' ? `md ${key}\r\n` : kind === 'noop' ? 'mn\r\n' : 'flush_all\r\n'
-    }
-  }
-
   #write(): void {
     this.#isFlushing = false
-    if (!this.#isConnected || this.#failure !== undefined) return
-    const chunks = this.#chunks
-    const text = this.#text
-    this.#text = ''
-    this.#heldBytes = 0
-    if (chunks.length === 0) {
-      if (text !== '') this.#socket.write(text, 'utf8')
-      return
-    }
-    this.#chunks = []
-    this.#socket.cork()
-    for (const chunk of chunks) {
-      if (typeof chunk === 'string') this.#socket.write(chunk, 'utf8')
-      else this.#socket.write(chunk)
-    }
-    this.#socket.write(text, 'utf8')
-    this.#socket.uncork()
+    if (this.#isConnected && this.#failure === undefined) this.#outbox.flush(this.#socket)
   }
 
   #answer(reply: Reply): void {
@@ -234,8 +199,7 @@ export class MetaTransport implements Transport {
     this.#limit?.clear()
     this.#limit = undefined
     this.#watched = undefined
-    this.#text = ''
-    this.#chunks = []
+    this.#outbox.clear()
     this.#socket.removeAllListeners()
     cut(this.#socket, failure.error)
     this.#events.onDown(failure)
@@ -243,10 +207,6 @@ export class MetaTransport implements Transport {
     for (const operation of this.#waiting.drain()) operation.fail(failure)
   }
 }
-
-/** Opens a {@link MetaTransport}. @internal */
-export const openMetaTransport = (options: TransportOptions, events: TransportEvents): Transport =>
-  new MetaTransport(options, events)
 
 function busyReply(name: string, pending: number): Reply {
   const error = new ServerBusyError(name, `${pending} requests are unanswered, no more are taken`)

@@ -1,0 +1,164 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { ketamaPoints } from '../../src/memcached/ketama.js'
+import { md5Point } from '../../src/memcached/md5.js'
+import { Ring } from '../../src/memcached/ring.js'
+
+/** What a script may do with a command: answer in its own way, say nothing (`null`), or let the server answer. */
+export type Script = (command: string, socket: Socket) => string | Buffer | null | undefined
+
+interface Item {
+  readonly value: Buffer
+  readonly flags: string
+  readonly cas: number
+}
+
+/**
+ * A memcached of a few commands (`mg ms md mn flush_all`) on 127.0.0.1, that misbehaves as told.
+ *
+ * It keeps its values and its CAS counter while it is frozen or closed, as a process that was only cut off.
+ */
+export class FakeMemcached {
+  readonly items: Map<string, Item> = new Map()
+  /** First lines of all commands, in the order they came. */
+  readonly commands: string[] = []
+  /** Asked before each answer. */
+  script: Script | undefined
+  /** Called with each new connection; true means that it has been dealt with. */
+  onConnection: ((socket: Socket) => boolean) | undefined
+  readonly sockets: Set<Socket> = new Set()
+  #server: Server | undefined
+  #port = 0
+  #cas = 0
+  /** Commands that came while frozen, to be run at the thaw. */
+  #held: (() => void)[] | undefined
+
+  static async start(): Promise<FakeMemcached> {
+    const fake = new FakeMemcached()
+    await fake.listen()
+    return fake
+  }
+
+  get name(): string {
+    return `127.0.0.1:${this.#port}`
+  }
+
+  /** Listens, on the same port as before. */
+  async listen(): Promise<void> {
+    const server = createServer((socket) => this.#serve(socket))
+    this.#server = server
+    server.listen(this.#port, '127.0.0.1')
+    await once(server, 'listening')
+    this.#port = (server.address() as AddressInfo).port
+  }
+
+  /** Resets all connections and listens no more. */
+  async crash(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    this.resetAll()
+    if (server === undefined) return
+    server.close()
+    await once(server, 'close')
+  }
+
+  resetAll(): void {
+    for (const socket of this.sockets) socket.resetAndDestroy()
+  }
+
+  /** Takes connections and commands, and answers nothing, as a stopped process does. */
+  freeze(): void {
+    this.#held ??= []
+  }
+
+  /** Runs what came meanwhile, also on connections that are gone. */
+  thaw(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const run of held) run()
+  }
+
+  set(key: string, value: string): void {
+    this.#cas += 1
+    this.items.set(key, { value: Buffer.from(value), flags: '16', cas: this.#cas })
+  }
+
+  text(key: string): string | undefined {
+    return this.items.get(key)?.value.toString()
+  }
+
+  #serve(socket: Socket): void {
+    this.sockets.add(socket)
+    socket.on('close', () => this.sockets.delete(socket))
+    socket.on('error', () => undefined)
+    if (this.onConnection?.(socket) === true) return
+    let input = Buffer.alloc(0)
+    socket.on('data', (chunk) => {
+      input = Buffer.concat([input, chunk])
+      for (;;) {
+        const end = input.indexOf('\r\n')
+        if (end < 0) return
+        const command = input.toString('latin1', 0, end)
+        const size = command.startsWith('ms ') ? Number(command.split(' ')[2]) + 2 : 0
+        if (input.length < end + 2 + size) return
+        const body = Buffer.from(input.subarray(end + 2, end + size))
+        input = input.subarray(end + 2 + size)
+        const run = (): void => this.#run(command, body, socket)
+        if (this.#held === undefined) run()
+        else this.#held.push(run)
+      }
+    })
+  }
+
+  #run(command: string, body: Buffer, socket: Socket): void {
+    this.commands.push(command)
+    const scripted = this.script?.(command, socket)
+    if (scripted === null) return
+    const answer = scripted ?? this.#answer(command, body)
+    if (socket.writable) socket.write(answer)
+  }
+
+  #answer(command: string, body: Buffer): string | Buffer {
+    const [verb, key = '', ...flags] = command.split(' ')
+    const item = this.items.get(key)
+    const cas = flags.includes('c')
+    switch (verb) {
+      case 'mg': {
+        if (item === undefined) return 'EN\r\n'
+        const head = `VA ${item.value.length} f${item.flags}${cas ? ` c${item.cas}` : ''}\r\n`
+        return Buffer.concat([Buffer.from(head), item.value, Buffer.from('\r\n')])
+      }
+      case 'ms': {
+        this.#cas += 1
+        const given = flags.find((flag) => flag.startsWith('F'))
+        this.items.set(key, { value: body, flags: given?.slice(1) ?? '0', cas: this.#cas })
+        return cas ? `HD c${this.#cas}\r\n` : 'HD\r\n'
+      }
+      case 'md':
+        return this.items.delete(key) ? 'HD\r\n' : 'NF\r\n'
+      case 'mn':
+        return 'MN\r\n'
+      case 'flush_all':
+        this.items.clear()
+        return 'OK\r\n'
+      default:
+        return 'ERROR\r\n'
+    }
+  }
+}
+
+/** A ring over these servers, to know where a key belongs. */
+export function ringOf(fakes: readonly FakeMemcached[]): Ring {
+  const endpoints = fakes.map(({ name }) => ({ host: name.split(':')[0] as string, port: Number(name.split(':')[1]) }))
+  return new Ring(ketamaPoints(endpoints), fakes.length)
+}
+
+/** `count` keys whose own node is `fakes[node]`. */
+export function keysOf(fakes: readonly FakeMemcached[], node: number, count: number): string[] {
+  const ring = ringOf(fakes)
+  const keys: string[] = []
+  for (let i = 0; keys.length < count; i += 1) {
+    if (ring.owner(md5Point(`key:${i}`)) === node) keys.push(`key:${i}`)
+  }
+  return keys
+}

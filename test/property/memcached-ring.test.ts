@@ -1,0 +1,84 @@
+import fc from 'fast-check'
+import HashRing from 'hashring'
+import { describe, expect, test } from 'vitest'
+import { ketamaName, ketamaPoints } from '../../src/memcached/ketama.js'
+import { md5Point } from '../../src/memcached/md5.js'
+import { Ring } from '../../src/memcached/ring.js'
+
+/** Names and ports as configurations have them; the port 11211 is hashed differently. */
+const endpoint = fc.record({
+  host: fc.oneof(
+    fc.ipV4(),
+    fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/).map((name) => `${name}.example`),
+  ),
+  port: fc.constantFrom(11211, 11212, 30000),
+})
+const endpoints = fc.uniqueArray(endpoint, { minLength: 1, maxLength: 12, selector: ketamaName })
+const keys = fc.array(fc.stringMatching(/^[!-~]{1,250}$/), { minLength: 1, maxLength: 50 })
+/** Endpoints, and for each of them whether it is out. */
+const ring = endpoints.chain((list) =>
+  fc.tuple(fc.constant(list), fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length })),
+)
+
+function ringOf(list: readonly { host: string; port: number }[], out: readonly boolean[]): Ring {
+  const result = new Ring(ketamaPoints(list), list.length)
+  out.forEach((isOut, node) => result.setOut(node, isOut))
+  return result
+}
+
+describe('the ring', () => {
+  test('finds for every subset of live nodes what hashring finds when it knows only these', () => {
+    fc.assert(
+      fc.property(ring, keys, ([list, out], wanted) => {
+        const own = ringOf(list, out)
+        const live = list.filter((_, node) => out[node] !== true).map(ketamaName)
+        const servers = Object.fromEntries(live.map((name) => [name, { vnodes: 40 }]))
+        const oracle = new HashRing(servers, 'md5', { 'vnode count': 41 })
+        for (const key of wanted) {
+          const owner = own.owner(md5Point(key))
+          // Not `get`, whose cache writes into Object.prototype for the key '__proto__'.
+          expect(owner < 0 ? undefined : ketamaName(list[owner] as { host: string; port: number })).toBe(
+            live.length === 0 ? undefined : oracle.range(key, 1)[0],
+          )
+        }
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  test('taking a node out moves exactly its keys, and letting it in moves exactly these back', () => {
+    fc.assert(
+      fc.property(ring, keys, fc.nat(), ([list, out], wanted, any) => {
+        const node = any % list.length
+        const own = ringOf(list, out)
+        own.setOut(node, false)
+        const before = wanted.map((key) => own.owner(md5Point(key)))
+        own.setOut(node, true)
+        wanted.forEach((key, i) => {
+          const owner = own.owner(md5Point(key))
+          if (before[i] === node) expect(owner).not.toBe(node)
+          else expect(owner).toBe(before[i])
+        })
+        own.setOut(node, false)
+        expect(wanted.map((key) => own.owner(md5Point(key)))).toEqual(before)
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test('the nodes passed over are out, and without them the owner would be the first of them', () => {
+    fc.assert(
+      fc.property(ring, keys, ([list, out], wanted) => {
+        const own = ringOf(list, out)
+        const whole = ringOf(list, [])
+        for (const key of wanted) {
+          const hash = md5Point(key)
+          const passed = own.passedOver(hash)
+          expect(passed.every((node) => own.isOut(node))).toBe(true)
+          expect(whole.owner(hash)).toBe(passed[0] ?? own.owner(hash))
+        }
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
