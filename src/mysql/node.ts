@@ -26,8 +26,8 @@ export interface MysqlHostStatus {
   readonly since: number
   /** Why the host is not used for writes; `undefined` when it is fit. */
   readonly unfit: string | undefined
-  /** Message of the last failure, kept after recovery. */
-  readonly lastError: string | undefined
+  /** The last failure, which may be over. */
+  readonly lastError: Error | undefined
   /** Galera's own words; `undefined` until the first answer, or for a server without wsrep. */
   readonly galera:
     | {
@@ -240,7 +240,7 @@ export class Node {
       state: this.state,
       since: this.#lifecycle.since,
       unfit: this.unfitFor('write'),
-      lastError: this.#lastError?.message,
+      lastError: this.#lastError,
       galera:
         report?.isGalera === true
           ? Object.freeze({

@@ -19,8 +19,9 @@ import { runTransaction, type Transaction, type TransactionOptions } from './tra
 import { Writer, type WriterStatus } from './writer.js'
 
 /** A frozen snapshot of a pool. */
-export interface MysqlPoolStatus extends AvailabilityStatus {
+export interface MysqlPoolStatus {
   readonly state: ClientState
+  readonly availability: AvailabilityStatus
   readonly writer: WriterStatus
   readonly hosts: readonly MysqlHostStatus[]
   /** Callers that wait for a connection. */
@@ -122,8 +123,8 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   /** What the pool knows now. Holds no password. */
   status(): MysqlPoolStatus {
     return Object.freeze({
-      ...this.availability(),
       state: this.state,
+      availability: this.availability(),
       writer: this.#writer.status(),
       hosts: Object.freeze(this.#nodes.map((node) => node.status())),
       waiting: this.#gate.waiting,

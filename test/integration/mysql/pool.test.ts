@@ -115,7 +115,7 @@ describe('connections', () => {
     await expect(connection.rollback()).resolves.toBeUndefined()
     connection.release()
     expect(await value(1)).toBe(10)
-    expect(db.status().failoverCount).toBe(0)
+    expect(db.status().availability.failoverCount).toBe(0)
   })
 })
 
