@@ -39,11 +39,11 @@ export function nodes(kind: Kind): readonly NodeAddress[] {
 /** One node; throws when the kind has no node of that number. */
 export function node(kind: Kind, n: number): NodeAddress {
   const found = nodes(kind).find((candidate) => candidate.n === n)
-  if (found === undefined) throw new Error(`${kind} has nodes 1 to ${String(nodes(kind).length)}, not ${String(n)}`)
+  if (found === undefined) throw new Error(`${kind} has nodes 1 to ${String(nodes(kind).length)}, not ${n}`)
   return found
 }
 
 /** Short name of a node, used in messages, process marks and firewall comments. */
 export function label(kind: Kind, n: number): string {
-  return `${kind}-${String(n)}`
+  return `${kind}-${n}`
 }

@@ -1,8 +1,8 @@
 import { accessSync, existsSync, rmSync, writeFileSync } from 'node:fs'
-import { type Kind } from './address.js'
+import type { Kind } from './address.js'
 import { run, runOrThrow } from './process.js'
 import { withLock } from './state.js'
-import { type Progress } from './wait.js'
+import type { Progress } from './wait.js'
 
 /** A file that shows that a Debian package is there; looking at files is much faster than asking dpkg. */
 type Evidence = readonly [file: string, debianPackage: string]

@@ -28,7 +28,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       { timeout: timeoutMs, killSignal: 'SIGKILL', env, maxBuffer: 16 * 1024 * 1024 },
       (error, stdout, stderr) => {
         if (error === null) resolve({ code: 0, stdout, stderr })
-        else if (error.code === 'ENOENT') reject(error)
+        else if (error.code === 'ENOENT') reject(new Error(`${command} is not installed`))
         else resolve({ code: typeof error.code === 'number' ? error.code : -1, stdout, stderr })
       },
     )
@@ -42,7 +42,7 @@ export function run(command: string, args: readonly string[], options: RunOption
 export async function runOrThrow(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { code, stdout, stderr } = await run(command, args, options)
   if (code === 0) return stdout
-  throw new Error(`${command} ${args.join(' ')} ended with ${String(code)}: ${(stderr + stdout).trim().slice(-2000)}`)
+  throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${(stderr + stdout).trim().slice(-2000)}`)
 }
 
 /** One process that this module started, or that such a process started. */
@@ -84,7 +84,7 @@ export function ownedProcesses(): readonly OwnedProcess[] {
 }
 
 function describe(pid: number, owner: string): readonly OwnedProcess[] {
-  const stat = /\((?<name>.*)\) (?<state>\S)/s.exec(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'))?.groups
+  const stat = /\((?<name>.*)\) (?<state>\S)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.groups
   const state = stat?.['state'] ?? 'X'
   if (state === 'Z' || state === 'X') return []
   return [{ pid, owner, name: stat?.['name'] ?? '', isFrozen: state === 'T' }]
@@ -100,7 +100,11 @@ export interface DetachedOptions {
 }
 
 /** Starts a process in a session of its own, so that it survives the command line and the terminal. */
-export async function spawnDetached(command: string, args: readonly string[], options: DetachedOptions): Promise<number> {
+export async function spawnDetached(
+  command: string,
+  args: readonly string[],
+  options: DetachedOptions,
+): Promise<number> {
   const { owner, log, env = process.env, ...identity } = options
   const output = openSync(log, 'a')
   try {
@@ -132,12 +136,32 @@ export function signal(pid: number, name: NodeJS.Signals): void {
 
 /** Kills every process of the owners for which `matches` holds, and waits until they are gone. */
 export async function killOwned(matches: (owner: string) => boolean): Promise<void> {
+  const killed = new Set<number>()
   await waitFor('kill -9', { timeoutMs: 10_000, everyMs: 20 }, () => {
-    const alive = ownedProcesses().filter((process) => matches(process.owner))
     // Again in every round: a start script may have forked since the last one.
-    for (const { pid } of alive) signal(pid, 'SIGKILL')
-    return alive.length === 0 ? undefined : `alive: ${alive.map(({ name, pid }) => `${name} ${String(pid)}`).join(', ')}`
+    for (const { pid, owner } of ownedProcesses()) {
+      if (!matches(owner)) continue
+      signal(pid, 'SIGKILL')
+      killed.add(pid)
+    }
+    const left = [...killed].filter(holdsResources)
+    return left.length === 0 ? undefined : `alive: ${left.join(', ')}`
   })
+}
+
+/**
+ * True until the last thread of a process has ended.
+ *
+ * The first one often ends earlier: the process then looks like a zombie, without an environment, while its
+ * sockets are still open.
+ */
+export function holdsResources(pid: number): boolean {
+  try {
+    if (readdirSync(`/proc/${pid}/task`).length > 1) return true
+    return describe(pid, '').length > 0
+  } catch {
+    return false
+  }
 }
 
 /** Numeric user and group of a system account. */

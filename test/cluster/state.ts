@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { linkSync, mkdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Kind, label } from './address.js'
@@ -83,29 +84,45 @@ export async function withLock<T>(name: string, timeoutMs: number, action: () =>
 }
 
 /** Takes a lock and returns what gives it back; rejects with the holder's pid when it stays taken. */
-export async function takeLock(name: string, timeoutMs: number, onWait?: (holder: number) => void): Promise<() => void> {
+export async function takeLock(
+  name: string,
+  timeoutMs: number,
+  onWait?: (holder: number) => void,
+): Promise<() => void> {
   // Beside the state directory, not in it: `down` removes the directory while it holds the lock.
   const file = `${stateDir()}.${name}.lock`
   makeDir(dirname(file))
   const deadline = performance.now() + timeoutMs
-  for (let told = false; ; ) {
-    try {
-      writeFileSync(file, String(process.pid), { flag: 'wx' })
+  for (let told = false; ;) {
+    if (create(file)) {
       return () => {
         unlinkQuietly(file)
       }
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw error
     }
     const holder = holderOf(file)
     if (holder === 'gone') {
       unlinkQuietly(file)
       continue
     }
-    if (performance.now() > deadline) throw new Error(`process ${String(holder)} still holds ${file}`)
+    if (performance.now() > deadline) throw new Error(`process ${holder} still holds ${file}`)
     if (!told && typeof holder === 'number') onWait?.(holder)
     told = true
     await sleep(50)
+  }
+}
+
+/** By link, not by exclusive write: the file must never be seen without its holder's pid in it. */
+function create(file: string): boolean {
+  const draft = `${file}.${randomUUID()}`
+  writeFileSync(draft, String(process.pid))
+  try {
+    linkSync(draft, file)
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false
+    throw error
+  } finally {
+    unlinkQuietly(draft)
   }
 }
 
@@ -116,8 +133,6 @@ function holderOf(file: string): number | 'gone' | 'unknown' {
   } catch {
     return 'unknown'
   }
-  // Created a moment ago and not written yet.
-  if (pid === 0) return 'unknown'
   try {
     process.kill(pid, 0)
     return pid

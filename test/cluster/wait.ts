@@ -54,7 +54,7 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`${what}: no answer after ${String(ms)} ms`))
+      reject(new Error(`${what}: no answer after ${ms} ms`))
     }, ms)
   })
   try {
