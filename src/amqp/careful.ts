@@ -60,7 +60,7 @@ export class Careful {
     const until = this.#suspicious.get(exchange)
     if (until !== undefined && until > now()) return true
     this.#suspicious.delete(exchange)
-    return this.#topology.exchangeType(exchange) !== undefined && !this.#declared.has(exchange)
+    return this.#topology.isPublishedTo(exchange) && !this.#declared.has(exchange)
   }
 
   add(entry: Entry): void {
@@ -122,22 +122,30 @@ export class Careful {
 
   async #try(entry: Entry): Promise<void> {
     const session = this.#session as Session
-    const { exchange } = entry.letter
     try {
       const lane = await this.#openLane(session)
-      if (!this.#declared.has(exchange) && this.#topology.exchangeType(exchange) !== undefined) {
-        await this.#topology.restoreExchange(lane.channel, exchange)
-        this.#declared.add(exchange)
-      }
+      await this.#declare(lane.channel, entry.letter.exchange)
       if (entry.isSettled || !this.#queue.has(entry)) return
       await this.#send(lane, entry)
     } catch (error) {
       const failure = this.#lane?.channel.ending.value?.error ?? toError(error)
-      // A connection that was lost says nothing about the message.
-      if (session.isOpen && isEntityError(failure)) this.#fail(entry, failure)
-      else if (session.isOpen)
+      if (!session.isOpen) return
+      if (!isEntityError(failure)) {
+        // A connection that was lost says nothing about the message.
         session.cut(new ConnectionLostError(session.host.name, failure.message, { cause: failure }))
+        return
+      }
+      this.#topology.removeExchange(entry.letter.exchange)
+      this.#fail(entry, failure)
     }
+  }
+
+  /** Bindings are declared only for an exchange that was missing: to repeat one that exists may take a minute. */
+  async #declare(channel: Channel, exchange: string): Promise<void> {
+    if (this.#declared.has(exchange) || this.#topology.exchangeType(exchange) === undefined) return
+    if (this.#suspicious.has(exchange)) await this.#topology.restoreExchange(channel, exchange)
+    else await this.#topology.declareExchange(channel, exchange)
+    this.#declared.add(exchange)
   }
 
   async #send(lane: Lane, entry: Entry): Promise<void> {

@@ -118,12 +118,13 @@ export class Connection {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop
-    while (!signal.aborted) {
+    const isStopped = (): boolean => signal.aborted
+    while (!isStopped()) {
       try {
         const { connection } = await this.#reconnector.connect()
         await this.#use(connection)
       } catch (error) {
-        if (signal.aborted) return
+        if (isStopped()) return
         this.#listener.onRefused(toError(error))
         // Somebody may create the user or the virtual host while we wait.
         await sleep(this.#options.retryIntervalMaxMs, signal).catch(() => undefined)

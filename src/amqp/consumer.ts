@@ -7,6 +7,7 @@ import { isQueueGone, isTemporary } from './classify.js'
 import type { Counters } from './counters.js'
 import { Deliveries, type MessageHandler } from './deliveries.js'
 import type { Session } from './session.js'
+import { StallWatch } from './stall-watch.js'
 import type { ResolvedSubscription } from './subscription.js'
 import type { Topology } from './topology.js'
 
@@ -63,6 +64,7 @@ export class ManagedConsumer implements Consumer {
   readonly #deliveries: Deliveries
   readonly #stop = new AbortController()
   readonly #started = new Deferred<undefined>()
+  readonly #watch: StallWatch
   #state: ConsumerState = 'waiting'
   #channel: Channel | undefined
   #consumerTag: string | undefined
@@ -76,6 +78,15 @@ export class ManagedConsumer implements Consumer {
     this.#context = context
     this.#deliveries = new Deliveries(subscription, handler, context.counters)
     this.#isDeclared = subscription.isPassive
+    this.#watch = new StallWatch({
+      queue: this.queue,
+      deliveredCount: () => this.#deliveries.deliveredCount,
+      heldCount: () => this.#deliveries.heldCount,
+      onStalled: (channel, reason) => {
+        this.#lastError = reason
+        channel.dismiss()
+      },
+    })
   }
 
   get queue(): string {
@@ -141,16 +152,20 @@ export class ManagedConsumer implements Consumer {
   async #close(timeoutMs: number): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'closing'
+    this.#watch.stop()
     const reason = new ClosedError(`consumer of '${this.queue}'`)
     this.#stop.abort(reason)
     this.#started.reject(reason)
-    await waitWithin(this.#drain(), { timeoutMs }, () => reason).catch(() => undefined)
+    const limit = timeoutMs === Infinity ? {} : { timeoutMs }
+    await waitWithin(this.#drain(), limit, () => reason).catch(() => undefined)
     this.destroy(reason)
   }
 
   async #drain(): Promise<void> {
     const channel = this.#channel
     const tag = this.#consumerTag
+    // Cancelled before anything is given back, or the broker would deliver it to us again.
+    this.#deliveries.hold()
     if (channel?.isOpen === true && tag !== undefined) await channel.raw.cancel(tag).catch(() => undefined)
     await this.#deliveries.drain()
     // Closing the channel is a round trip behind the acknowledgements: they have arrived when it is answered.
@@ -159,7 +174,8 @@ export class ManagedConsumer implements Consumer {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop
-    for (let failures = 1; !signal.aborted; failures += 1) {
+    const isStopped = (): boolean => signal.aborted
+    for (let failures = 1; !isStopped(); failures += 1) {
       try {
         const session = await this.#context.session(signal)
         this.#isAsking = true
@@ -168,7 +184,7 @@ export class ManagedConsumer implements Consumer {
         await ended
         if (!session.isOpen) continue
       } catch (error) {
-        if (signal.aborted) return
+        if (isStopped()) return
         this.#lastError = toError(error)
         if (!this.#started.settled && !isTemporary(error)) {
           this.destroy(toError(error))
@@ -227,6 +243,7 @@ export class ManagedConsumer implements Consumer {
     this.#state = 'active'
     this.#context.topology.addQueue(this.#subscription.declaration)
     this.#started.resolve(undefined)
+    this.#watch.start(channel)
   }
 
   #onDelivery(channel: Channel, raw: Parameters<Deliveries['accept']>[0] | null): void {
@@ -245,6 +262,7 @@ export class ManagedConsumer implements Consumer {
     if (this.#channel !== channel) return
     this.#channel = undefined
     this.#consumerTag = undefined
+    this.#watch.stop()
     if (this.#state !== 'active') return
     this.#state = 'waiting'
     this.#lastError = error instanceof ConnectionLostError ? error : (this.#lastError ?? error)

@@ -55,6 +55,12 @@ export class Deliveries {
     return this.#sinceHeard > 0
   }
 
+  /** Messages that were delivered and have no verdict yet. */
+  get heldCount(): number {
+    return this.#waiting.size + this.#running.size + this.#pauses.size
+  }
+
+  /** Silence is no longer strange. */
   reassure(): void {
     this.#sinceHeard = 0
   }
@@ -82,9 +88,14 @@ export class Deliveries {
     for (const delivery of this.#running) if (delivery.channel === channel) delivery.abort.abort(reason)
   }
 
+  /** Starts no further handler. */
+  hold(): void {
+    this.#isDraining = true
+  }
+
   /** Starts no further handler, gives back what waits, and resolves when no handler runs. */
   async drain(): Promise<void> {
-    this.#isDraining = true
+    this.hold()
     for (const delivery of this.#waiting) this.#giveBack(delivery)
     this.#waiting.clear()
     for (const delivery of this.#pauses.keys()) {

@@ -43,7 +43,7 @@ export interface DriverChannel {
   on(event: 'return', listener: (message: DriverReturn) => void): unknown
   close(): Promise<void>
   assertExchange(name: string, type: string, options: { durable: boolean }): Promise<unknown>
-  checkQueue(name: string): Promise<unknown>
+  checkQueue(name: string): Promise<{ readonly messageCount: number }>
   assertQueue(name: string, options: { durable: boolean; arguments: Record<string, unknown> }): Promise<unknown>
   bindQueue(queue: string, exchange: string, pattern: string, args: Record<string, unknown>): Promise<unknown>
   prefetch(count: number): Promise<unknown>

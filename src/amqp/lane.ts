@@ -1,3 +1,4 @@
+import { now } from '../core/timing.js'
 import type { Channel, ChannelEnd } from './channel.js'
 import type { DriverConfirm, DriverReturn } from './driver.js'
 import type { Entry } from './entry.js'
@@ -22,12 +23,14 @@ export interface LaneListener {
  */
 export class Lane {
   readonly channel: Channel
+  readonly openedAt: number = now()
   readonly #maxInFlight: number
   readonly #listener: LaneListener
   /** By delivery tag, so in the order of sending. */
   readonly #inFlight = new Map<number, Entry>()
   #nextTag = 1
   #isFull = false
+  #isRetired = false
 
   constructor(channel: Channel, maxInFlight: number, listener: LaneListener) {
     this.channel = channel
@@ -53,7 +56,13 @@ export class Lane {
   }
 
   get hasRoom(): boolean {
-    return this.channel.isOpen && !this.#isFull && this.#inFlight.size < this.#maxInFlight
+    return this.channel.isOpen && !this.#isFull && !this.#isRetired && this.#inFlight.size < this.#maxInFlight
+  }
+
+  /** Takes no further messages, and closes when what is in flight has its verdict. */
+  retire(): void {
+    this.#isRetired = true
+    this.#closeIfDone()
   }
 
   /** Sends a message. Throws amqplib's error for one that cannot be encoded; nothing was sent then. */
@@ -77,7 +86,12 @@ export class Lane {
       this.#inFlight.delete(deliveryTag)
       if (entry !== undefined) verdict(entry)
     }
+    this.#closeIfDone()
     this.#listener.onRoom()
+  }
+
+  #closeIfDone(): void {
+    if (this.#isRetired && this.#inFlight.size === 0) this.channel.dismiss()
   }
 
   /** A return precedes its confirmation on the same channel, so the oldest match is the right one. */

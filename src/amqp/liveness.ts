@@ -1,5 +1,6 @@
 import { ConnectionLostError } from '../core/errors.js'
 import { TimeLimit } from '../core/time-limit.js'
+import { now } from '../core/timing.js'
 import type { Session } from './session.js'
 
 /** One connection as the watch sees it. @internal */
@@ -23,6 +24,8 @@ interface Pulse {
   readonly session: Session
   bytesRead: number
   bytesAccepted: number
+  /** When a byte was last seen to have come. */
+  heardAt: number
   /** Ticks without a byte received. */
   silentTicks: number
   /** Ticks of silence while an answer was due, since the last probe. */
@@ -77,7 +80,7 @@ export class Liveness {
     if (known?.session === session) return known
     const { bytesRead, bytesAccepted } = session
     const counts = { silentTicks: 0, unansweredTicks: 0, unaskedTicks: 0, isProbing: false }
-    const pulse: Pulse = { session, bytesRead, bytesAccepted, ...counts }
+    const pulse: Pulse = { session, bytesRead, bytesAccepted, heardAt: now(), ...counts }
     this.#pulses[index] = pulse
     return pulse
   }
@@ -89,13 +92,14 @@ export class Liveness {
     const isSending = session.backlog > 0 && session.bytesAccepted !== pulse.bytesAccepted
     pulse.bytesRead = session.bytesRead
     pulse.bytesAccepted = session.bytesAccepted
+    if (hasRead) pulse.heardAt = now()
     pulse.silentTicks = hasRead ? 0 : pulse.silentTicks + 1
     pulse.unaskedTicks = hasRead ? 0 : pulse.unaskedTicks + 1
     const isOwed = isWaiting && !hasRead && !isSending && session.blockedReason === undefined
     pulse.unansweredTicks = isOwed ? pulse.unansweredTicks + 1 : 0
     if (pulse.isProbing) return
     // The server sends a heartbeat at least every interval: this one connection is dead, whatever its host says.
-    if (pulse.silentTicks >= 1.5 * this.#heartbeatTicks + STALL_MS / TICK_MS) this.#cut(session, pulse.silentTicks)
+    if (pulse.silentTicks >= 1.5 * this.#heartbeatTicks + STALL_MS / TICK_MS) cutSilent(session, pulse.heardAt)
     else if (pulse.unansweredTicks >= STALL_MS / TICK_MS || pulse.unaskedTicks >= this.#heartbeatTicks) {
       this.#probe(pulse, onAnswered)
     }
@@ -115,12 +119,11 @@ export class Liveness {
       pulse.unaskedTicks = 0
     }
     const limit = new TimeLimit(PROBE_MS, () => {
-      const silentTicks = pulse.silentTicks
       done()
       const isSending = asked.backlog > 0 && asked.bytesAccepted !== before.accepted
       if (session.bytesRead !== before.own || asked.bytesRead !== before.asked || isSending) return
-      this.#cut(session, silentTicks)
-      if (asked !== session) this.#cut(asked, silentTicks)
+      cutSilent(session, pulse.heardAt)
+      if (asked !== session) cutSilent(asked, pulse.heardAt)
     }).unref()
     this.#limits.add(limit)
     asked.probe().then(() => {
@@ -135,9 +138,9 @@ export class Liveness {
     const other = candidates.find((one) => one !== undefined && one !== session && one.host === session.host)
     return [other, session].find((one) => one?.isOpen === true && one.blockedReason === undefined)
   }
+}
 
-  #cut(session: Session, silentTicks: number): void {
-    const silentMs = silentTicks * TICK_MS
-    session.cut(new ConnectionLostError(session.host.name, `no answer for ${silentMs} ms`), silentMs)
-  }
+function cutSilent(session: Session, heardAt: number): void {
+  const silentMs = Math.round(now() - heardAt)
+  session.cut(new ConnectionLostError(session.host.name, `no answer for ${silentMs} ms`), silentMs)
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { formatEndpoint, parseEndpoints, type Endpoint } from '../core/endpoint.js'
-import { variableName, type Environment } from '../core/environment.js'
+import { variableName } from '../core/environment.js'
 import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { VARIABLES } from '../core/variables.js'
@@ -117,7 +117,7 @@ function readUrl(reader: OptionReader): TransportUrl | undefined {
 /** oslo.messaging lets the query override the configuration of that transport, key by key. */
 function withQuery(given: TransportOptions, url: TransportUrl): OptionReader {
   const known = VARIABLES.filter(({ service, main }) => service === 'amqp' && main === true).map(({ option }) => option)
-  const environment: Record<string, string | undefined> = { ...((given.env ?? process.env) as Environment) }
+  const environment: Record<string, string | undefined> = { ...(given.env ?? process.env) }
   for (const [key, value] of url.query) {
     if (!known.includes(key)) {
       throw new InvalidOptionError('url', `has the unknown query parameter '${key}' (known: ${known.join(', ')})`)

@@ -1,6 +1,7 @@
 import { backoffDelay } from '../core/backoff.js'
 import { toError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
+import { now } from '../core/timing.js'
 import { Careful } from './careful.js'
 import type { ChannelEnd } from './channel.js'
 import { refusedExchange } from './classify.js'
@@ -13,8 +14,13 @@ import type { Topology } from './topology.js'
 
 /** Messages in flight at a time. It bounds the copies that a failover can make. */
 const WINDOW = 1024
-const REFUSAL_PAUSE = Object.freeze({ initialMs: 50, factor: 2, maxMs: 2000 })
+/** A refused message goes out again after this, or when there is a new channel. */
+const REFUSAL_PAUSE = Object.freeze({ initialMs: 200, factor: 2, maxMs: 2000 })
 const REOPEN_PAUSE = Object.freeze({ initialMs: 10, factor: 2, maxMs: 1000 })
+/** Age at which a channel that refuses is replaced, growing while that does not help. */
+const RENEWAL_PAUSE = Object.freeze({ initialMs: 40, factor: 2, maxMs: 5000 })
+/** A channel that lived so long before it refused counts as a good one. */
+const GOOD_AGE_MS = 10_000
 
 /** What the publisher gets from the transport. @internal */
 export interface PublisherOptions {
@@ -39,8 +45,14 @@ export class Publisher {
   readonly #outbox: Outbox<Entry>
   readonly #careful: Careful
   readonly #pauses = new Set<NodeJS.Timeout>()
+  /** Refused messages until they go out again, with the timer that makes them. */
+  readonly #refused = new Map<Entry, NodeJS.Timeout>()
   #session: Session | undefined
   #lane: Lane | undefined
+  /** Lanes that were replaced and still wait for confirmations. */
+  readonly #retired = new Set<Lane>()
+  #renewalCount = 0
+  #renewal: NodeJS.Timeout | undefined
   #isClosed = false
   #failedOpenings = 0
 
@@ -65,7 +77,7 @@ export class Publisher {
 
   /** True while the broker owes a confirmation. */
   get isWaiting(): boolean {
-    return (this.#lane?.inFlightCount ?? 0) > 0 || this.#careful.isWaiting
+    return (this.#lane?.inFlightCount ?? 0) > 0 || this.#retired.size > 0 || this.#careful.isWaiting
   }
 
   /** Publishes; throws `BackpressureError` at once when the outbox is full. */
@@ -89,6 +101,9 @@ export class Publisher {
     session.ending.on(() => {
       if (this.#session === session) this.#session = undefined
     })
+    this.#renewalCount = 0
+    clearTimeout(this.#renewal)
+    this.#renewal = undefined
     this.#careful.attach(session)
     void this.#openLane(session)
   }
@@ -108,6 +123,8 @@ export class Publisher {
     this.#isClosed = true
     for (const pause of this.#pauses) clearTimeout(pause)
     this.#pauses.clear()
+    for (const timer of this.#refused.values()) clearTimeout(timer)
+    this.#refused.clear()
     this.#careful.close()
     for (const entry of this.#outbox.all()) {
       entry.settle(reasonFor(entry.mayBeStored))
@@ -119,19 +136,44 @@ export class Publisher {
     try {
       const channel = await session.openConfirmChannel()
       this.#failedOpenings = 0
-      this.#lane = new Lane(channel, WINDOW, {
+      const old = this.#lane
+      const lane: Lane = new Lane(channel, WINDOW, {
         onConfirmed: (entry) => this.#confirm(entry),
-        onRefused: (entry) => this.#retryLater(entry),
+        onRefused: (entry) => this.#onRefused(entry, session, lane),
         onReturned: () => this.#countReturn(),
         onRoom: () => this.#pump(),
-        onEnded: (entries, end) => this.#onLaneEnded(session, entries, end),
+        onEnded: (entries, end) => this.#onLaneEnded(session, lane, entries, end),
       })
       if (!channel.isOpen) return
+      this.#lane = lane
+      this.#retire(old)
       this.#options.onServing(session)
+      this.#sendRefused()
       this.#pump()
     } catch {
       this.#reopen(session)
     }
+  }
+
+  /**
+   * A channel that first met a quorum queue without a leader refuses every later message to that queue, for ever, while
+   * a fresh channel works (RabbitMQ 3.10: its session with the queue was never registered). So a channel that refuses
+   * is replaced, without a stop for the others. A queue that refuses because it is full makes few of these: they back off.
+   */
+  #renew(session: Session, lane: Lane): void {
+    if (this.#renewal !== undefined || lane !== this.#lane || this.#isClosed) return
+    const age = now() - lane.openedAt
+    this.#renewalCount = age > GOOD_AGE_MS ? 1 : this.#renewalCount + 1
+    this.#renewal = this.#pause(Math.max(0, backoffDelay(this.#renewalCount, RENEWAL_PAUSE) - age), () => {
+      this.#renewal = undefined
+      if (lane === this.#lane && session.isOpen) void this.#openLane(session)
+    })
+  }
+
+  #retire(lane: Lane | undefined): void {
+    if (lane?.channel.isOpen !== true) return
+    this.#retired.add(lane)
+    lane.retire()
   }
 
   #reopen(session: Session): void {
@@ -140,13 +182,16 @@ export class Publisher {
     this.#pause(backoffDelay(this.#failedOpenings, REOPEN_PAUSE), () => void this.#openLane(session))
   }
 
-  #onLaneEnded(session: Session, entries: readonly Entry[], end: ChannelEnd): void {
-    this.#lane = undefined
+  #onLaneEnded(session: Session, lane: Lane, entries: readonly Entry[], end: ChannelEnd): void {
+    const wasCurrent = lane === this.#lane
+    if (wasCurrent) this.#lane = undefined
+    this.#retired.delete(lane)
     if (this.#isClosed) return
     const suspects = end.isRefusal ? this.#suspects(entries, end.error) : []
     this.#outbox.putBack(entries.filter((entry) => !suspects.includes(entry)))
     if (!session.isOpen) return
-    if (entries.length === 0) this.#reopen(session)
+    if (!wasCurrent) this.#pump()
+    else if (entries.length === 0) this.#reopen(session)
     else void this.#openLane(session)
   }
 
@@ -194,7 +239,12 @@ export class Publisher {
     this.#outbox.release(entry)
   }
 
-  /** A refusal is temporary as a rule (the queue's node is going down): tried again until the caller's limit. */
+  #onRefused(entry: Entry, session: Session, lane: Lane): void {
+    this.#retryLater(entry)
+    this.#renew(session, lane)
+  }
+
+  /** A refusal is temporary as a rule (the queue has no leader yet, is full): tried again until the caller's limit. */
   #retryLater(entry: Entry): void {
     this.#options.counters.nacked += 1
     const refusals = entry.refused()
@@ -202,10 +252,24 @@ export class Publisher {
       this.#outbox.release(entry)
       return
     }
-    this.#pause(backoffDelay(refusals, REFUSAL_PAUSE), () => {
+    const timer = setTimeout(
+      () => {
+        this.#refused.delete(entry)
+        this.#outbox.append(entry)
+        this.#pump()
+      },
+      backoffDelay(refusals, REFUSAL_PAUSE),
+    )
+    this.#refused.set(entry, timer)
+  }
+
+  /** There is a new channel: no need to wait any longer. */
+  #sendRefused(): void {
+    for (const [entry, timer] of this.#refused) {
+      clearTimeout(timer)
       this.#outbox.append(entry)
-      this.#pump()
-    })
+    }
+    this.#refused.clear()
   }
 
   #countReturn(): void {
@@ -217,11 +281,12 @@ export class Publisher {
     if (!entry.isInFlight) this.#outbox.release(entry)
   }
 
-  #pause(ms: number, then: () => void): void {
+  #pause(ms: number, then: () => void): NodeJS.Timeout {
     const timer = setTimeout(() => {
       this.#pauses.delete(timer)
       then()
     }, ms)
     this.#pauses.add(timer)
+    return timer
   }
 }

@@ -107,7 +107,7 @@ export class Session {
   }
 
   async #open(create: () => Promise<DriverChannel>): Promise<Channel> {
-    if (this.ending.value !== undefined) throw this.ending.value
+    this.#assertOpen()
     const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, `channel on ${this.host.name}`)
     const opening = create().then((raw) => new Channel(raw, this.host.name))
     try {
@@ -117,6 +117,10 @@ export class Session {
     } catch (error) {
       throw this.ending.value ?? error
     }
+  }
+
+  #assertOpen(): void {
+    if (this.ending.value !== undefined) throw this.ending.value
   }
 
   #adopt(channel: Channel): void {

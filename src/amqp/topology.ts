@@ -60,11 +60,26 @@ export class Topology {
     return undefined
   }
 
+  /** True for an exchange that publishers asked to declare. */
+  isPublishedTo(name: string): boolean {
+    return this.#exchanges.has(name)
+  }
+
+  /** Forgets an exchange that publishers asked to declare: the broker has another one by that name. */
+  removeExchange(name: string): void {
+    this.#exchanges.delete(name)
+  }
+
+  /** Declares one exchange, if somebody here said of what type it is. */
+  async declareExchange(channel: Channel, name: string): Promise<void> {
+    const type = this.exchangeType(name)
+    if (type !== undefined) await channel.raw.assertExchange(name, type, { durable: true })
+  }
+
   /** Declares one exchange and everything bound to it: it was gone, and its bindings went with it. */
   async restoreExchange(channel: Channel, name: string): Promise<void> {
-    const type = this.exchangeType(name)
-    if (type === undefined) return
-    await channel.raw.assertExchange(name, type, { durable: true })
+    if (this.exchangeType(name) === undefined) return
+    await this.declareExchange(channel, name)
     for (const { queue, bindings } of this.#queues) {
       for (const binding of bindings.filter(({ exchange }) => exchange === name)) await bind(channel, queue, binding)
     }

@@ -146,7 +146,7 @@ export class AmqpTransport extends Client<CommonEvents> {
 
   protected override async drain(): Promise<void> {
     // Handlers first, the outbox after them: what they published before the end still goes out.
-    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Number.MAX_SAFE_INTEGER })))
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
     await this.#publisher.flush()
     await Promise.all(Object.values(this.#connections).map((connection) => connection.finish()))
   }

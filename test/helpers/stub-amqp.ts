@@ -22,12 +22,17 @@ export class StubChannel extends EventEmitter implements DriverChannel {
   closeCount = 0
   onMessage: ((message: DriverMessage | null) => void) | undefined
 
-  readonly assertExchange = done
-  readonly checkQueue = done
-  readonly assertQueue = done
-  readonly bindQueue = done
-  readonly cancel = done
+  readonly assertExchange: () => Promise<unknown> = done
+  readonly assertQueue: () => Promise<unknown> = done
+  readonly bindQueue: () => Promise<unknown> = done
+  readonly cancel: () => Promise<unknown> = done
   prefetch: () => Promise<unknown> = done
+  /** Messages that the queue says it has. */
+  readyCount = 0
+
+  checkQueue(): Promise<{ readonly messageCount: number }> {
+    return Promise.resolve({ messageCount: this.readyCount })
+  }
 
   close(): Promise<void> {
     this.closeCount += 1

@@ -1,0 +1,167 @@
+import * as cluster from '../test/cluster/index.js'
+import { errorCount, type FaultName, type Gap, type RunResult, violations } from '../test/harness/index.js'
+import { isOurs, KIND_OF, type Service } from './catalogue.js'
+import { isolatedRun } from './isolated-run.js'
+import { table } from './table.js'
+
+/** What the command line asks for. */
+export interface FailoverPlan {
+  readonly service: Service
+  readonly subjects: readonly string[]
+  readonly faults: readonly FaultName[]
+  readonly runs: number
+  readonly seconds: number
+}
+
+/** Outcome of all runs, and what is wrong with it. */
+export interface FailoverReport {
+  readonly results: readonly RunResult[]
+  readonly problems: readonly string[]
+}
+
+/** A broken cache node is healed while the load goes on: that is when stale values show. */
+const CACHE_HEAL_AFTER_MS = 8000
+
+/** Measures every client with every fault. */
+export async function failover(plan: FailoverPlan, progress: (line: string) => void): Promise<FailoverReport> {
+  const kind = KIND_OF[plan.service]
+  const results: RunResult[] = []
+  const problems: string[] = []
+  for (const fault of plan.faults) {
+    for (const subject of plan.subjects) {
+      for (let run = 1; run <= plan.runs; run += 1) {
+        progress(`${plan.service} ${subject} ${fault} run ${run} of ${plan.runs}`)
+        const release = await cluster.claim([kind], { progress })
+        try {
+          await cluster.up([kind])
+          const { seconds } = plan
+          const healAfterMs =
+            plan.service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, seconds * 500) } : {}
+          const result = await isolatedRun({
+            service: plan.service,
+            subject,
+            fault,
+            options: { seconds, ...healAfterMs },
+          })
+          results.push(result)
+          const found = problemsOf(result, isOurs(subject))
+          for (const problem of found) progress(`  ${problem}`)
+          problems.push(...found)
+        } catch (error) {
+          const text = error instanceof Error ? error.message : String(error)
+          progress(`  no result: ${text}`)
+          problems.push(`${subject} ${fault}: no result: ${text}`)
+          await cluster.up([kind])
+        } finally {
+          release()
+        }
+      }
+    }
+  }
+  return { results, problems }
+}
+
+function problemsOf(result: RunResult, isOurs: boolean): readonly string[] {
+  const where = `${result.subject} ${result.fault}`
+  const doubts = result.evidence.hasBitten
+    ? []
+    : [`${where}: the fault has not bitten: ${result.evidence.notes.join('; ')}`]
+  if (!isOurs) return doubts
+  const broken = violations(result)
+  return broken.length === 0
+    ? doubts
+    : [...doubts, `${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]
+}
+
+/** One line per client and fault: the worst of its runs in every column. */
+export function failoverTable(results: readonly RunResult[], plan: FailoverPlan): string {
+  const settings = Object.entries(results[0]?.cluster ?? {}).map(([name, value]) => `${name} ${value}`)
+  const runs = `${plan.runs} run${plan.runs === 1 ? '' : 's'}`
+  const workers = `${results[0]?.main.workers ?? 0} workers`
+  const title = [
+    `${plan.service} failover`,
+    workers,
+    `worst of ${runs}`,
+    `${plan.seconds} s after the fault`,
+    ...settings,
+  ]
+  const groups = new Map<string, RunResult[]>()
+  for (const result of results) {
+    const key = `${result.fault} ${result.subject}`
+    groups.set(key, [...(groups.get(key) ?? []), result])
+  }
+  return `${title.join(', ')}\n\n${table(
+    COLUMNS[plan.service].map(([name]) => name),
+    [...groups.values()].map((group) => COLUMNS[plan.service].map(([, cell]) => cell(group))),
+  )}`
+}
+
+type Column = readonly [title: string, cell: (runs: readonly RunResult[]) => string]
+
+const most = (title: string, value: (run: RunResult) => number): Column => [
+  title,
+  (runs) => String(Math.round(Math.max(...runs.map(value)))),
+]
+const gapOf = (title: string, gap: (run: RunResult) => Gap | undefined): Column => [
+  title,
+  (runs) => {
+    const gaps = runs.flatMap((run) => gap(run) ?? [])
+    if (gaps.length === 0) return '-'
+    return gaps.every(({ hasRecovered }) => hasRecovered)
+      ? String(Math.round(Math.max(...gaps.map(({ ms }) => ms))))
+      : 'never'
+  },
+]
+const least = (title: string, value: (run: RunResult) => number): Column => [
+  title,
+  (runs) => String(Math.round(Math.min(...runs.map(value)))),
+]
+
+const COMMON: readonly Column[] = [
+  ['fault', ([run]) => run?.fault ?? ''],
+  ['client', ([run]) => run?.subject ?? ''],
+  gapOf('gap ms', ({ main }) => main.gap),
+  // Of the run with the longest gap: each run has its own pause of the servers.
+  ['limit ms', (runs) => String(Math.round(worst(runs).limitMs))],
+  most('errors', ({ main }) => errorCount(main)),
+  most('unsettled', ({ main }) => main.unsettled),
+  most('lost', ({ findings }) => findings.lost),
+]
+const LAST: readonly Column[] = [
+  most('unhandled', ({ unhandled }) => unhandled.length),
+  ['p50 ms', (runs) => Math.max(...runs.map(({ main }) => main.latency.p50Ms)).toFixed(1)],
+  least('per second', ({ main }) => main.ratePerSecond),
+  ['bitten', (runs) => (runs.every(({ evidence }) => evidence.hasBitten) ? 'yes' : 'NO')],
+]
+const note = (title: string, name: string): Column => most(title, ({ findings }) => findings.notes[name] ?? 0)
+
+const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
+  mysql: [
+    ...COMMON,
+    most('twice', ({ findings }) => findings.twice),
+    gapOf('read gap', ({ sides }) => sides['reads']?.gap),
+    most('read errors', ({ sides }) => (sides['reads'] === undefined ? 0 : errorCount(sides['reads']))),
+    ...LAST,
+  ],
+  amqp: [
+    ...COMMON,
+    most('twice', ({ findings }) => findings.twice),
+    gapOf('delivery gap', ({ series }) => series['deliveries']),
+    note('not consumed', 'notConsumed'),
+    ...LAST,
+  ],
+  memcached: [
+    ...COMMON,
+    most('stale', ({ findings }) => findings.stale),
+    most('wrong', ({ findings }) => findings.wrong),
+    note('misses', 'misses'),
+    most('moved', ({ findings }) => findings.moved),
+    note('share', 'share'),
+    note('inherited', 'inherited'),
+    ...LAST,
+  ],
+}
+
+function worst(runs: readonly RunResult[]): RunResult {
+  return runs.reduce((a, b) => (b.main.gap.ms > a.main.gap.ms ? b : a))
+}

@@ -1,0 +1,60 @@
+/** The longest silence in a series of acknowledgements. */
+export interface Gap {
+  readonly ms: number
+  /** When it began, counted from the beginning of the window; negative when it began before it. */
+  readonly atMs: number
+  /** False when the window ended in silence: then `ms` is only how long nothing came. */
+  readonly hasRecovered: boolean
+}
+
+/** The part of a run that is looked at, on the clock of the series. */
+export interface Window {
+  readonly from: number
+  readonly to: number
+}
+
+/** A silence of this length at the end of the window is no pause but an end. */
+const END_MS = 1000
+
+/**
+ * The longest time without an entry of `times` (ascending) that touches the window.
+ *
+ * A pause is measured from the last entry before the window, if there is one: what stops before the fault is seen
+ * does not stop later because somebody looks.
+ */
+export function longestGap(times: readonly number[], window: Window, endMs: number = END_MS): Gap {
+  const first = firstAtOrAfter(times, window.from)
+  let last = times[first - 1] ?? window.from
+  let longest = { ms: 0, atMs: 0 }
+  const consider = (until: number): void => {
+    if (until - last > longest.ms) longest = { ms: until - last, atMs: last - window.from }
+  }
+  for (let i = first; i < times.length; i += 1) {
+    const time = times[i] ?? window.to
+    if (time > window.to) break
+    consider(time)
+    last = time
+  }
+  const silence = window.to - last
+  const hasRecovered = silence < Math.min(endMs, window.to - window.from)
+  // The pause under way when the window ends counts as far as it has come.
+  consider(window.to)
+  if (!hasRecovered) return { ms: silence, atMs: last - window.from, hasRecovered }
+  return { ...longest, hasRecovered }
+}
+
+function firstAtOrAfter(times: readonly number[], from: number): number {
+  let [low, high] = [0, times.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((times[middle] ?? from) < from) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The value below which `share` (0 to 1) of the values are; 0 when there is none. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto'
+import { closeAll } from './closing.js'
+import { hostList, nextNode, nodeInUse } from './in-use.js'
+import { adminSql, connectSql, SQL_ACCOUNT } from './mysql-admin.js'
+import type { Recorder } from './recorder.js'
+import type { Findings, Oracle, Scene, SideLoad } from './scene.js'
+import type { SqlSubject } from './subject.js'
+import { within } from './timing.js'
+import type { Load } from './workload.js'
+
+const ORACLE_PAUSE_MS = 2
+const ORACLE_LIMIT_MS = 30_000
+const READ_WORKERS = 2
+const READ_PAUSE_MS = 5
+
+/** How a client of the database is put to the test. */
+export interface MysqlSceneOptions {
+  /** @default 16 */
+  readonly workers?: number
+  readonly allowanceMs?: number
+}
+
+/**
+ * One-row inserts of numbered operations, into a table that would take a number twice.
+ *
+ * A client that can read elsewhere has two more workers that do.
+ */
+export class MysqlScene implements Scene {
+  readonly kind = 'galera'
+  readonly subject: SqlSubject
+  readonly main: Load
+  readonly sides: readonly SideLoad[]
+  readonly series: Scene['series'] = {}
+  readonly #table = `run_${randomUUID().replaceAll('-', '').slice(0, 12)}`
+
+  constructor(subject: SqlSubject, options: MysqlSceneOptions = {}) {
+    this.subject = subject
+    const allowance = options.allowanceMs === undefined ? {} : { allowanceMs: options.allowanceMs }
+    const outcomeOf = subject.outcomeOf?.bind(subject)
+    this.main = {
+      workers: options.workers ?? 16,
+      operate: ({ id }) => subject.insert(`INSERT INTO ${this.#table} (op) VALUES (?)`, id),
+      ...(outcomeOf === undefined ? {} : { outcomeOf }),
+      ...allowance,
+    }
+    const read = subject.read?.bind(subject)
+    const operate = (): Promise<void> => read?.(`SELECT MAX(n) FROM ${this.#table}`) ?? Promise.resolve()
+    this.sides =
+      read === undefined
+        ? []
+        : [{ name: 'reads', workers: READ_WORKERS, pauseMs: READ_PAUSE_MS, operate, ...allowance }]
+  }
+
+  async open(): Promise<void> {
+    const columns = '(n BIGINT AUTO_INCREMENT PRIMARY KEY, op VARCHAR(40) NOT NULL, KEY (op)) ENGINE=InnoDB'
+    const { database } = SQL_ACCOUNT
+    await adminSql(
+      1,
+      `CREATE TABLE ${database}.${this.#table} ${columns}`,
+      `CREATE TABLE ${database}.${this.#table}_oracle ${columns}`,
+    )
+    await this.subject.open({ ...SQL_ACCOUNT, hosts: hostList('galera') })
+  }
+
+  target(): number {
+    return nodeInUse('galera', this.subject)
+  }
+
+  async oracles(target: number): Promise<readonly Oracle[]> {
+    const n = nextNode('galera', target)
+    const connection = await connectSql(n)
+    return [
+      {
+        name: `insert on node ${n}`,
+        workers: 1,
+        pauseMs: ORACLE_PAUSE_MS,
+        allowanceMs: ORACLE_LIMIT_MS,
+        operate: async ({ id }) => {
+          await connection.query(`INSERT INTO ${this.#table}_oracle (op) VALUES (?)`, [id])
+        },
+        close: () => connection.destroy(),
+      },
+    ]
+  }
+
+  survey(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async verify({ ledger }: Recorder): Promise<Findings> {
+    const counts = new Map<string, number>()
+    const rows = await adminSql(
+      1,
+      'SET SESSION wsrep_sync_wait = 1',
+      `SELECT op, COUNT(*) AS times FROM ${SQL_ACCOUNT.database}.${this.#table} GROUP BY op`,
+    )
+    for (const { op, times } of rows) counts.set(String(op), Number(times))
+    const { lost, twice, denied, unknownThere, strangers } = ledger.compare(counts)
+    return {
+      lost: lost.length,
+      twice: twice.length,
+      denied: denied.length,
+      stale: 0,
+      moved: 0,
+      wrong: strangers.length,
+      notes: { unknownThere },
+      examples: [
+        ...lost.slice(0, 3).map((id) => `lost ${id}`),
+        ...twice.slice(0, 3).map((id) => `twice ${id}`),
+        ...denied.slice(0, 3).map((id) => `denied ${id}`),
+        ...strangers.slice(0, 3).map((id) => `never asked for ${id}`),
+      ],
+    }
+  }
+
+  async close(): Promise<void> {
+    await closeAll([() => this.subject.close(), () => within(5000, 'drop', this.#drop())])
+  }
+
+  async #drop(): Promise<void> {
+    const { database } = SQL_ACCOUNT
+    await adminSql(1, `DROP TABLE IF EXISTS ${database}.${this.#table}, ${database}.${this.#table}_oracle`)
+  }
+}

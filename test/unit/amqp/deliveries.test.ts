@@ -1,0 +1,146 @@
+import { describe, expect, test, vi } from 'vitest'
+import { Channel } from '../../../src/amqp/channel.js'
+import { newCounters } from '../../../src/amqp/counters.js'
+import { Deliveries, type MessageHandler } from '../../../src/amqp/deliveries.js'
+import { resolveSubscription, type Subscription } from '../../../src/amqp/subscription.js'
+import { Deferred } from '../../../src/core/timing.js'
+import { settle, StubChannel, stubDelivery } from '../../helpers/stub-amqp.js'
+
+function setUp(handler: MessageHandler, subscription: Partial<Subscription> = {}) {
+  const counters = newCounters()
+  const resolved = resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64)
+  const deliveries = new Deliveries(resolved, handler, counters)
+  const raw = new StubChannel()
+  return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672') }
+}
+
+describe('deliveries', () => {
+  test('are acknowledged when the handler has resolved', async () => {
+    const gate = new Deferred<void>()
+    const { deliveries, raw, channel } = setUp(() => gate.promise)
+    const message = stubDelivery(1)
+    deliveries.accept(message, channel)
+    await settle()
+    expect(raw.acked).toEqual([])
+    gate.resolve()
+    await settle()
+    expect(raw.acked).toEqual([message])
+  })
+
+  test('go back five times when the handler fails, by a throw or a rejection, and are then rejected', async () => {
+    const handler = vi.fn<MessageHandler>().mockImplementationOnce(() => {
+      throw new Error('bad')
+    })
+    handler.mockRejectedValue(new Error('bad'))
+    const { deliveries, raw, channel } = setUp(handler)
+    for (let tag = 1; tag <= 6; tag += 1) {
+      deliveries.accept(stubDelivery(tag, 'x', { messageId: 'm' }), channel)
+      await settle()
+    }
+    expect(raw.nacked.map(({ requeue }) => requeue)).toEqual([true, true, true, true, true, false])
+    expect(raw.acked).toEqual([])
+  })
+
+  test('without an id are told apart by what they say', async () => {
+    const { deliveries, raw, channel } = setUp(() => Promise.reject(new Error('bad')), { maxRequeues: 1 })
+    for (const [tag, body] of ['a', 'b', 'a', 'b'].entries()) {
+      deliveries.accept(stubDelivery(tag, body), channel)
+      await settle()
+    }
+    expect(raw.nacked.map(({ requeue }) => requeue)).toEqual([true, true, false, false])
+  })
+
+  test('run at most as many handlers at a time as allowed', async () => {
+    const gates = [new Deferred<void>(), new Deferred<void>()]
+    let started = 0
+    const { deliveries, channel } = setUp(() => gates[started++]?.promise, { concurrency: 1 })
+    deliveries.accept(stubDelivery(1), channel)
+    deliveries.accept(stubDelivery(2), channel)
+    await settle()
+    expect(started).toBe(1)
+    gates[0]?.resolve()
+    await settle()
+    expect(started).toBe(2)
+  })
+
+  test('of an ended channel are never acknowledged, and their signal says so', async () => {
+    const gate = new Deferred<void>()
+    let signal: AbortSignal | undefined
+    const { deliveries, raw, channel, counters } = setUp((message) => {
+      signal = message.signal
+      return gate.promise
+    })
+    channel.ending.on(({ error }) => deliveries.takeAway(channel, error))
+    deliveries.accept(stubDelivery(1), channel)
+    await settle()
+    raw.emit('close')
+    expect(signal?.aborted).toBe(true)
+    expect(signal?.reason).toMatchObject({ code: 'HA_CONNECTION_LOST' })
+    gate.resolve()
+    await settle()
+    expect(raw.acked).toEqual([])
+    expect(counters.staleAcks).toBe(1)
+  })
+
+  test('that wait for a handler are dropped with their channel', async () => {
+    const gate = new Deferred<void>()
+    const seen: string[] = []
+    const handler: MessageHandler = (message) => {
+      seen.push(message.content.toString())
+      return gate.promise
+    }
+    const { deliveries, channel } = setUp(handler, { concurrency: 1 })
+    deliveries.accept(stubDelivery(1, 'a'), channel)
+    deliveries.accept(stubDelivery(2, 'b'), channel)
+    deliveries.takeAway(channel, new Error('gone'))
+    gate.resolve()
+    await settle()
+    expect(seen).toEqual(['a'])
+  })
+
+  test('are drained: running ones finish, waiting and paused ones go back at once', async () => {
+    const gate = new Deferred<void>()
+    const handler: MessageHandler = (message) =>
+      message.content.toString() === 'bad' ? Promise.reject(new Error('bad')) : gate.promise
+    const { deliveries, raw, channel } = setUp(handler, { concurrency: 2, requeueDelayMs: 60_000 })
+    deliveries.accept(stubDelivery(1, 'bad'), channel)
+    await settle()
+    for (const tag of [2, 3, 4]) deliveries.accept(stubDelivery(tag), channel)
+    await settle()
+    expect(raw.nacked).toEqual([])
+    const drained = deliveries.drain()
+    expect(raw.nacked.map(({ message }) => message.fields.deliveryTag)).toEqual([4, 1])
+    gate.resolve()
+    await drained
+    expect(raw.acked.map(({ fields }) => fields.deliveryTag)).toEqual([2, 3])
+  })
+
+  test('that may be copies are counted', () => {
+    const { deliveries, channel, counters } = setUp(() => undefined)
+    deliveries.accept(stubDelivery(1), channel)
+    deliveries.accept(stubDelivery(2, 'x', { headers: { 'x-openstack-ha-attempt': 2 } }), channel)
+    expect(counters.duplicates).toBe(1)
+  })
+})
+
+describe('a subscription', () => {
+  test.each<[string, object]>([
+    ['queue', {}],
+    ['queue', { queue: '' }],
+    ['queue', { queue: 'q'.repeat(256) }],
+    ['type', { queue: 'q', type: 'stream' }],
+    ['durable', { queue: 'q', durable: false }],
+    ['bindings', { queue: 'q', bindings: 'events' }],
+    ['bindings', { queue: 'q', bindings: [{ exchange: '' }] }],
+    ['bindings', { queue: 'q', bindings: [{ exchange: 'e', type: 'tropic' }] }],
+    ['prefetch', { queue: 'q', prefetch: 0 }],
+    ['concurrency', { queue: 'q', concurrency: 0.5 }],
+    ['maxRequeues', { queue: 'q', maxRequeues: -1 }],
+    ['requeueDelayMs', { queue: 'q', requeueDelayMs: Number.NaN }],
+    ['prefech', { queue: 'q', prefech: 1 }],
+  ])('is refused at once for a bad %s', (option, subscription) => {
+    expect(() => resolveSubscription(subscription as Subscription, 64)).toThrow(
+      expect.objectContaining({ code: 'HA_INVALID_OPTION', option }) as Error,
+    )
+  })
+})

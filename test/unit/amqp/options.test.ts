@@ -1,0 +1,123 @@
+import { describe, expect, test } from 'vitest'
+import { createTransport } from '../../../src/amqp/index.js'
+import { resolveTransportOptions, type TransportOptions } from '../../../src/amqp/options.js'
+import { InvalidOptionError } from '../../../src/core/errors.js'
+
+const hosts = ['127.0.0.1:1']
+const resolve = (options: TransportOptions): ReturnType<typeof resolveTransportOptions> =>
+  resolveTransportOptions({ env: {}, ...options })
+
+describe('the options of a transport', () => {
+  test('have the documented defaults', () => {
+    expect(resolve({ hosts })).toEqual({
+      hosts: [{ endpoint: { host: '127.0.0.1', port: 1 }, username: 'guest', password: 'guest' }],
+      vhost: '/',
+      retryIntervalMs: 1000,
+      retryBackoffMs: 2000,
+      retryIntervalMaxMs: 5000,
+      reconnectSplayMs: 100,
+      failoverStrategy: 'shuffle',
+      heartbeatMs: 10_000,
+      connectTimeoutMs: 3000,
+      publishTimeoutMs: 30_000,
+      maxOutboxMessages: 10_000,
+      maxOutboxBytes: 16 * 1024 * 1024,
+      prefetch: 64,
+      localAddress: undefined,
+      connectionName: 'openstack-ha',
+    })
+  })
+
+  test.each<[string, object]>([
+    ['hosts', {}],
+    ['hosts', { hosts: [] }],
+    ['hosts', { hosts: ['h', 'h:5672'] }],
+    ['hosts', { hosts: [{ host: 'h', port: 70_000 }] }],
+    ['hosts', { hosts: [7] }],
+    ['url', { url: 'rabbit://' }],
+    ['url', { url: 'rabbit:///nova' }],
+    ['url', { url: 'mysql://h' }],
+    ['url', { url: 'rabbit://h:x' }],
+    ['url', { url: 5 }],
+    ['url', { url: 'rabbit://h?ssl=1' }],
+    ['vhost', { hosts, vhost: 1 }],
+    ['username', { hosts, username: {} }],
+    ['password', { hosts, password: 1 }],
+    ['retryIntervalMs', { hosts, retryIntervalMs: 0 }],
+    ['retryBackoffMs', { hosts, retryBackoffMs: -1 }],
+    ['retryIntervalMaxMs', { hosts, retryIntervalMaxMs: Number.NaN }],
+    ['reconnectSplayMs', { hosts, reconnectSplayMs: -1 }],
+    ['failoverStrategy', { hosts, failoverStrategy: 'random' }],
+    ['heartbeatMs', { hosts, heartbeatMs: 1500 }],
+    ['heartbeatMs', { hosts, heartbeatMs: -1000 }],
+    ['connectTimeoutMs', { hosts, connectTimeoutMs: 0 }],
+    ['publishTimeoutMs', { hosts, publishTimeoutMs: '5s' }],
+    ['publishTimeoutMs', { hosts, publishTimeoutMs: 2 ** 31 }],
+    ['maxOutboxMessages', { hosts, maxOutboxMessages: 0 }],
+    ['maxOutboxBytes', { hosts, maxOutboxBytes: 1.5 }],
+    ['prefetch', { hosts, prefetch: 70_000 }],
+    ['localAddress', { hosts, localAddress: 'eth0' }],
+    ['connectionName', { hosts, connectionName: 1 }],
+    ['hearbeatMs', { hosts, hearbeatMs: 1000 }],
+  ])('are refused at once for a bad %s', (option, options) => {
+    expect(() => createTransport({ env: {}, ...options })).toThrow(
+      expect.objectContaining({ code: 'HA_INVALID_OPTION', option }) as Error,
+    )
+  })
+
+  test('come from the environment, which the URL query overrides, which code overrides', () => {
+    const env = {
+      OS_DEFAULT__TRANSPORT_URL: 'rabbit://u:p@h1,u:p@h2/nova?rabbit_retry_interval=3&heartbeat_timeout_threshold=20',
+      OS_OSLO_MESSAGING_RABBIT__RABBIT_RETRY_INTERVAL: '2',
+      OS_OSLO_MESSAGING_RABBIT__KOMBU_RECONNECT_SPLAY: '0.5',
+      OS_OSLO_MESSAGING_RABBIT__KOMBU_FAILOVER_STRATEGY: 'round-robin',
+      OS_OSLO_MESSAGING_RABBIT__RABBIT_QOS_PREFETCH_COUNT: '0',
+    }
+    expect(resolve({ env, heartbeatMs: 5000 })).toMatchObject({
+      vhost: 'nova',
+      retryIntervalMs: 3000,
+      reconnectSplayMs: 500,
+      failoverStrategy: 'round-robin',
+      heartbeatMs: 5000,
+      prefetch: 64,
+    })
+  })
+
+  test('name the variable that a bad value came from', () => {
+    const env = { OS_DEFAULT__TRANSPORT_URL: 'rabbit://h', OS_OSLO_MESSAGING_RABBIT__KOMBU_FAILOVER_STRATEGY: 'x' }
+    expect(() => resolve({ env })).toThrow(/OS_OSLO_MESSAGING_RABBIT__KOMBU_FAILOVER_STRATEGY/)
+    expect(() => resolve({ env: { OS_DEFAULT__TRANSPORT_URL: 'http://h' } })).toThrow(/OS_DEFAULT__TRANSPORT_URL/)
+  })
+
+  test('read another section when a group is given', () => {
+    const env = { OS_NOTIFY__RABBIT_RETRY_INTERVAL: '4' }
+    expect(resolve({ env, hosts, group: 'notify' }).retryIntervalMs).toBe(4000)
+  })
+
+  test('replace the hosts of the URL and keep its credentials and virtual host', () => {
+    const resolved = resolve({ url: 'rabbit://u1:p1@h1,u2:p2@h2/nova', hosts: ['h2', 'h3:5673'] })
+    expect(resolved.vhost).toBe('nova')
+    expect(resolved.hosts).toMatchObject([
+      { endpoint: { host: 'h2' }, username: 'u2', password: 'p2' },
+      { endpoint: { host: 'h3', port: 5673 }, username: 'u1', password: 'p1' },
+    ])
+  })
+
+  test('let user name and password win over those of the URL', () => {
+    const { hosts: resolved } = resolve({ url: 'rabbit://u1:p1@h1', username: 'me', password: 'mine' })
+    expect(resolved[0]).toMatchObject({ username: 'me', password: 'mine' })
+  })
+
+  test('are all frozen', () => {
+    const resolved = resolve({ hosts })
+    expect(Object.isFrozen(resolved) && Object.isFrozen(resolved.hosts) && Object.isFrozen(resolved.hosts[0])).toBe(
+      true,
+    )
+  })
+
+  test('never show a password in an error', () => {
+    const url = 'rabbit://u:s3cret@h1?unknown_option=1'
+    expect(() => resolve({ url })).toThrow(InvalidOptionError)
+    expect(() => resolve({ url })).not.toThrow(/s3cret/)
+  })
+})

@@ -1,0 +1,237 @@
+import { describe, expect, test } from 'vitest'
+import { newCounters } from '../../../src/amqp/counters.js'
+import { toLetter, type PublishOptions } from '../../../src/amqp/letter.js'
+import { Publisher } from '../../../src/amqp/publisher.js'
+import type { Session } from '../../../src/amqp/session.js'
+import { Topology } from '../../../src/amqp/topology.js'
+import { ConnectionLostError } from '../../../src/core/errors.js'
+import { settle, stubSession, type StubChannel, type StubConnection } from '../../helpers/stub-amqp.js'
+
+interface Setup {
+  readonly publisher: Publisher
+  readonly counters: ReturnType<typeof newCounters>
+  readonly publish: (exchange: string, body: string, options?: PublishOptions) => Promise<void>
+}
+
+function setUp(maxMessages = 100): Setup {
+  const counters = newCounters()
+  const publisher = new Publisher({
+    maxMessages,
+    maxBytes: 1_000_000,
+    topology: new Topology(),
+    counters,
+    whyWaiting: () => new Error('no host'),
+    onServing: () => undefined,
+  })
+  const publish: Setup['publish'] = (exchange, body, options = {}) => {
+    const promise = publisher.publish(toLetter(exchange, 'k', body, options), {
+      timeoutMs: options.timeoutMs ?? 10_000,
+      signal: options.signal,
+    })
+    promise.catch(() => undefined)
+    return promise
+  }
+  return { publisher, counters, publish }
+}
+
+async function attach({
+  publisher,
+}: Setup): Promise<{ session: Session; connection: StubConnection; channel: StubChannel }> {
+  const { session, connection } = await stubSession()
+  publisher.attach(session)
+  await settle()
+  return { session, connection, channel: connection.confirmChannels[0] as StubChannel }
+}
+
+const ack = (channel: StubChannel, deliveryTag: number, multiple = false): boolean =>
+  channel.emit('ack', { deliveryTag, multiple })
+const bodies = (channel: StubChannel | undefined): readonly string[] =>
+  (channel?.published ?? []).map(({ content }) => content.toString())
+
+describe('the publisher', () => {
+  test('resolves when the broker confirmed, also several at once', async () => {
+    const setup = setUp()
+    const { channel } = await attach(setup)
+    const all = ['a', 'b', 'c'].map((body) => setup.publish('', body))
+    ack(channel, 2, true)
+    await Promise.all(all.slice(0, 2))
+    ack(channel, 3)
+    await all[2]
+    expect(setup.publisher.outbox).toMatchObject({ messages: 0, bytes: 0 })
+    expect(setup.counters).toMatchObject({ published: 3, confirmed: 3, resent: 0 })
+  })
+
+  test('keeps messages while there is no connection, and sends them in order', async () => {
+    const setup = setUp()
+    const all = ['a', 'b'].map((body) => setup.publish('', body))
+    const { channel } = await attach(setup)
+    expect(bodies(channel)).toEqual(['a', 'b'])
+    ack(channel, 2, true)
+    await Promise.all(all)
+  })
+
+  test('sends what was not confirmed again on a new connection, with the same id and an attempt header', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    const all = ['a', 'b'].map((body) => setup.publish('', body, { messageId: body }))
+    ack(first.channel, 1)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const late = setup.publish('', 'c')
+    const second = await attach(setup)
+    expect(bodies(second.channel)).toEqual(['b', 'c'])
+    expect(second.channel.published[0]?.options).toMatchObject({
+      messageId: 'b',
+      headers: { 'x-openstack-ha-attempt': 2 },
+    })
+    expect(second.channel.published[1]?.options.headers).toEqual({})
+    ack(second.channel, 2, true)
+    await Promise.all([...all, late])
+    expect(setup.counters.resent).toBe(1)
+  })
+
+  test('rejects a mandatory message that came back, and not its neighbours', async () => {
+    const setup = setUp()
+    const { channel } = await attach(setup)
+    const lost = setup.publish('e', 'a', { mandatory: true, messageId: 'm' })
+    const kept = setup.publish('e', 'b', { mandatory: true, messageId: 'n' })
+    channel.emit('return', { fields: { replyCode: 312, replyText: 'NO_ROUTE' }, properties: { messageId: 'm' } })
+    ack(channel, 2, true)
+    await expect(lost).rejects.toMatchObject({ code: 'HA_UNROUTABLE', messageId: 'm', exchange: 'e', replyCode: 312 })
+    await kept
+    expect(setup.counters).toMatchObject({ returned: 1, confirmed: 1 })
+  })
+
+  test('rejects only the message to the unknown exchange, which the broker names', async () => {
+    const setup = setUp()
+    const { connection, channel } = await attach(setup)
+    const good = ['a', 'b'].map((body) => setup.publish('', body))
+    const bad = setup.publish('nope', 'x')
+    channel.refuse(404, "NOT_FOUND - no exchange 'nope' in vhost '/'")
+    await settle()
+    const [, ...fresh] = connection.confirmChannels
+    const main = fresh.find((one) => bodies(one).includes('a')) as StubChannel
+    const careful = fresh.find((one) => bodies(one).includes('x')) as StubChannel
+    expect(bodies(main)).toEqual(['a', 'b'])
+    careful.refuse(404, "NOT_FOUND - no exchange 'nope' in vhost '/'")
+    await expect(bad).rejects.toMatchObject({ code: 404 })
+    ack(main, 2, true)
+    await Promise.all(good)
+  })
+
+  test('finds the culprit by itself when the broker names nothing', async () => {
+    const setup = setUp()
+    const { connection, channel } = await attach(setup)
+    const all = ['a', 'big', 'c'].map((body) => setup.publish('', body))
+    channel.refuse(406, 'message size 9 is larger than configured max size 8')
+    for (let i = 0; i < 10; i += 1) {
+      await settle()
+      for (const one of connection.confirmChannels.slice(1)) {
+        const last = bodies(one).at(-1)
+        if (last === 'big') one.refuse(406, 'message size 9 is larger')
+        else if (last !== undefined) ack(one, one.published.length, true)
+      }
+    }
+    const results = await Promise.allSettled(all)
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  })
+
+  test('sends a refused message again on a fresh channel', async () => {
+    const setup = setUp()
+    const { connection, channel } = await attach(setup)
+    const message = setup.publish('', 'a')
+    channel.emit('nack', { deliveryTag: 1, multiple: false })
+    await expect.poll(() => bodies(connection.confirmChannels[1])).toEqual(['a'])
+    ack(connection.confirmChannels[1] as StubChannel, 1)
+    await message
+    expect(channel.closeCount).toBe(1)
+    expect(setup.counters).toMatchObject({ nacked: 1, resent: 1, confirmed: 1 })
+  })
+
+  test('reports a message that was refused until its limit as refused', async () => {
+    const setup = setUp()
+    const { connection } = await attach(setup)
+    const message = setup.publish('', 'a', { timeoutMs: 150, messageId: 'm' })
+    const refuse = setInterval(() => {
+      for (const one of connection.confirmChannels) {
+        for (let tag = 1; tag <= one.published.length; tag += 1) one.emit('nack', { deliveryTag: tag, multiple: false })
+      }
+    }, 5)
+    await expect(message).rejects.toMatchObject({ code: 'HA_PUBLISH_REFUSED', messageId: 'm' })
+    clearInterval(refuse)
+    await expect.poll(() => setup.publisher.outbox.messages).toBe(0)
+  })
+
+  test('reports an unconfirmed message as unknown, and holds its place until the channel answers', async () => {
+    const setup = setUp(1)
+    const { channel } = await attach(setup)
+    await expect(setup.publish('', 'a', { timeoutMs: 20, messageId: 'm' })).rejects.toMatchObject({
+      code: 'HA_OUTCOME_UNKNOWN',
+      messageId: 'm',
+      cause: { code: 'HA_TIMEOUT' },
+    })
+    await expect(setup.publish('', 'b')).rejects.toMatchObject({ code: 'HA_BACKPRESSURE' })
+    ack(channel, 1)
+    expect(setup.publisher.outbox.messages).toBe(0)
+  })
+
+  test('reports a message that was never sent as safe to retry', async () => {
+    const setup = setUp()
+    await expect(setup.publish('', 'a', { timeoutMs: 20 })).rejects.toMatchObject({
+      code: 'HA_TIMEOUT',
+      phase: 'operation',
+      safeToRetry: true,
+    })
+    expect(setup.publisher.outbox.messages).toBe(0)
+  })
+
+  test('ends by the signal: unsent with its reason, sent as unknown', async () => {
+    const setup = setUp()
+    const abort = new AbortController()
+    const unsent = setup.publish('', 'a', { signal: abort.signal })
+    abort.abort(new Error('enough'))
+    await expect(unsent).rejects.toThrow('enough')
+    await attach(setup)
+    const other = new AbortController()
+    const sent = setup.publish('', 'b', { signal: other.signal })
+    other.abort(new Error('enough'))
+    await expect(sent).rejects.toMatchObject({ code: 'HA_OUTCOME_UNKNOWN', cause: { message: 'enough' } })
+  })
+
+  test('sends nothing while the broker is blocked', async () => {
+    const setup = setUp()
+    const { connection, channel } = await attach(setup)
+    connection.emit('blocked', 'low on memory')
+    const message = setup.publish('', 'a')
+    expect(channel.published).toEqual([])
+    connection.emit('unblocked')
+    ack(channel, 1)
+    await message
+  })
+
+  test('rejects a message that cannot be encoded, alone', async () => {
+    const setup = setUp()
+    const { channel } = await attach(setup)
+    const publish = channel.publish.bind(channel)
+    channel.publish = () => {
+      channel.publish = publish
+      throw new TypeError('headers')
+    }
+    await expect(setup.publish('', 'a')).rejects.toThrow('headers')
+    const good = setup.publish('', 'b')
+    ack(channel, 1)
+    await good
+    expect(setup.publisher.outbox.messages).toBe(0)
+  })
+
+  test('rejects everything when it is closed, and says which may have been stored', async () => {
+    const setup = setUp()
+    const { session } = await attach(setup)
+    const sent = setup.publish('', 'a')
+    session.cut(new Error('test'))
+    const unsent = setup.publish('', 'b')
+    setup.publisher.close((mayBeStored) => new Error(mayBeStored ? 'maybe' : 'never'))
+    await expect(sent).rejects.toThrow('maybe')
+    await expect(unsent).rejects.toThrow('never')
+    expect(setup.publisher.outbox).toMatchObject({ messages: 0, bytes: 0 })
+  })
+})

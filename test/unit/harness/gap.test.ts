@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest'
+import { longestGap, percentile } from '../../harness/gap.js'
+
+const every = (ms: number, from: number, to: number): number[] =>
+  Array.from({ length: Math.floor((to - from) / ms) + 1 }, (_, i) => from + i * ms)
+
+describe('longestGap', () => {
+  it('finds the longest pause within the window', () => {
+    const times = [...every(10, 0, 1000), ...every(10, 1500, 3000), ...every(10, 3200, 5000)]
+    expect(longestGap(times, { from: 900, to: 5000 })).toEqual({ ms: 500, atMs: 100, hasRecovered: true })
+  })
+
+  it('counts a pause from its last acknowledgement before the window', () => {
+    const times = [...every(10, 0, 980), ...every(10, 1300, 3000)]
+    expect(longestGap(times, { from: 1000, to: 3000 })).toEqual({ ms: 320, atMs: -20, hasRecovered: true })
+  })
+
+  it('does not look at pauses that are over before the window, or begin after it', () => {
+    const times = [...every(10, 0, 100), ...every(10, 800, 2000), ...every(10, 2900, 4000)]
+    expect(longestGap(times, { from: 1000, to: 1900 }).ms).toBe(10)
+  })
+
+  it('says never when the window ends in silence', () => {
+    const times = every(10, 0, 2000)
+    expect(longestGap(times, { from: 1000, to: 8000 })).toEqual({ ms: 6000, atMs: 1000, hasRecovered: false })
+  })
+
+  it('says never for a series with nothing in it', () => {
+    expect(longestGap([], { from: 100, to: 2100 })).toEqual({ ms: 2000, atMs: 0, hasRecovered: false })
+  })
+
+  it('is not fooled by a short revival before the end', () => {
+    const times = [...every(10, 0, 1000), 4000, 4010]
+    expect(longestGap(times, { from: 1000, to: 9000 }).hasRecovered).toBe(false)
+  })
+
+  it('counts a pause under way at the end as far as it has come', () => {
+    expect(longestGap([0, 100, 200], { from: 50, to: 900 })).toEqual({ ms: 700, atMs: 150, hasRecovered: true })
+  })
+
+  it('takes a short silence at the end of a short window for an end', () => {
+    expect(longestGap([], { from: 0, to: 500 }).hasRecovered).toBe(false)
+  })
+})
+
+describe('percentile', () => {
+  it('takes the value at the share', () => {
+    const values = every(1, 1, 100)
+    expect([percentile(values, 0), percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1)]).toEqual([
+      1, 51, 100, 100,
+    ])
+  })
+
+  it('is 0 for nothing', () => expect(percentile([], 0.5)).toBe(0))
+})
