@@ -1,10 +1,11 @@
 import { isHAError, toError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
+import { abortReason } from '../core/timing.js'
 import { classify } from './classify.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
-import { isProvablyRead, toStatement, type StatementOptions } from './statement.js'
+import { cannotCommit, isProvablyRead, toStatement, type StatementOptions } from './statement.js'
 
 /** Runs statements; what the pool, its connections and its transactions have in common. */
 export interface Queryable {
@@ -94,31 +95,46 @@ export async function runOn<T>(
   sql: string | StatementOptions,
   values?: unknown,
 ): Promise<QueryResult<T>> {
-  if (lease.isReleased) throw new Error('the connection was released already')
   const { driver, limits } = toStatement(sql, values)
   const wasInTransaction = lease.isInTransaction
   try {
     return (await lease.run(method, driver, limits)) as unknown as QueryResult<T>
   } catch (error) {
-    throw wasInTransaction ? error : withOutcome(error, lease, driver.sql)
+    throw withOutcome(error, lease, driver.sql, wasInTransaction)
   }
 }
 
-/** Says "unknown" of a write in autocommit whose answer was lost; other errors stay as they are. @internal */
-export function withOutcome(error: unknown, lease: Lease, sql: string): unknown {
-  if (classify(error).outcome !== 'lost' || isProvablyRead(sql) || isTimeLimit(error)) return error
-  return new StatementOutcomeUnknownError(lease.node.name, toError(error))
+/**
+ * Says "unknown" of a statement whose answer was lost and that may have changed data for good: any but a read in
+ * autocommit, and within a transaction one that may have committed it. Other errors stay as they are. @internal
+ */
+export function withOutcome(error: unknown, lease: Lease, sql: string, wasInTransaction = false): unknown {
+  if (classify(error).outcome !== 'lost' || isTimeLimit(error)) return error
+  if (wasInTransaction)
+    return cannotCommit(sql) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
+  return isProvablyRead(sql) ? error : new StatementOutcomeUnknownError(lease.node.name, toError(error))
 }
 
-/** Sends COMMIT; an answer that was lost is {@link CommitOutcomeUnknownError}. @internal */
+/** Sends COMMIT; unless the server itself says what became of it, it is {@link CommitOutcomeUnknownError}. @internal */
 export async function commit(lease: Lease, limits: WaitOptions = {}): Promise<void> {
   const lostBefore = lease.connection.lost
   if (lostBefore !== undefined) throw lostBefore
+  if (limits.signal?.aborted === true) throw abortReason(limits.signal)
   try {
     await lease.run('query', { sql: 'COMMIT' }, limits)
   } catch (error) {
-    throw classify(error).outcome === 'lost' ? new CommitOutcomeUnknownError(lease.node.name, toError(error)) : error
+    throw isVerdict(error) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   }
+}
+
+/** Query execution was interrupted: before or after the commit, nobody knows. */
+const ER_QUERY_INTERRUPTED = 1317
+
+/** True for an answer of the server after which the transaction is surely not committed. */
+function isVerdict(error: unknown): boolean {
+  const { errno, sqlState } = error as { errno?: unknown; sqlState?: unknown }
+  const isAnswer = typeof errno === 'number' && errno > 0 && typeof sqlState === 'string'
+  return isAnswer && errno !== ER_QUERY_INTERRUPTED && classify(error).outcome !== 'lost'
 }
 
 /** The caller's own limit is reported as what it is; its documentation says that the statement may have happened. */

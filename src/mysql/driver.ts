@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { createConnection, type Connection, type ConnectionOptions, type QueryError } from 'mysql2'
 import { cut } from '../core/cut.js'
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
@@ -98,7 +98,8 @@ export class DriverConnection {
     this.#lost = reason
     const limit = new TimeLimit(QUIT_LIMIT_MS, () => cut(this.#socket, reason)).unref()
     this.#socket.once('close', () => limit.clear())
-    this.#connection.end(() => cut(this.#socket, reason))
+    // The server closes the socket when it has read the goodbye; mysql2 calls back before it has even written it.
+    this.#connection.end(() => undefined)
   }
 
   /**
@@ -112,18 +113,25 @@ export class DriverConnection {
         return
       }
       this.#pending.add(reject)
-      start((error, rows, fields) => {
+      const done: Callback = (error, rows, fields) => {
         this.#pending.delete(reject)
         // A ping that was answered calls back with nothing at all, whatever mysql2's types say.
         if (error === null || error === undefined) resolve([rows, fields])
         else reject(this.#own(error))
-      })
+      }
+      try {
+        start(done)
+      } catch (error) {
+        this.#pending.delete(reject)
+        reject(error)
+      }
     })
   }
 
   #end(error: Error): void {
     if (this.#lost === undefined) {
       this.#lost = new ConnectionLostError(formatEndpoint(this.#endpoint), error.message, { cause: error })
+      cut(this.#socket, this.#lost)
       this.onLost?.(this.#lost)
     }
     this.#rejectPending()
@@ -138,7 +146,9 @@ export class DriverConnection {
 
   /** mysql2 answers calls on a dead connection with an error that hides why it died. */
   #own(error: Error): Error {
-    return (error as { fatal?: boolean }).fatal === true && this.#lost !== undefined ? this.#lost : error
+    if ((error as { fatal?: boolean }).fatal !== true) return error
+    this.#end(error)
+    return this.#lost ?? error
   }
 }
 
@@ -161,13 +171,20 @@ export function dial(options: DialOptions, signal: AbortSignal): Promise<DriverC
       keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
       ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
     })
-    const connection = createConnection({
-      ...options.driverOptions,
-      host,
-      port,
-      connectTimeout: 0,
-      stream: () => socket,
-    } as ConnectionOptions)
+    let connection: Connection
+    try {
+      connection = createConnection({
+        ...options.driverOptions,
+        host,
+        port,
+        connectTimeout: 0,
+        stream: () => socket,
+      } as ConnectionOptions)
+    } catch (error) {
+      cut(socket, toError(error))
+      reject(toError(error))
+      return
+    }
     const finish = (): void => {
       signal.removeEventListener('abort', onAbort)
       connection.removeListener('connect', onConnect)
@@ -189,4 +206,22 @@ export function dial(options: DialOptions, signal: AbortSignal): Promise<DriverC
     // Stays after a failure: a second error of the same dead connection must find a listener.
     connection.on('error', onError)
   })
+}
+
+/** What mysql2 finds wrong with options that are passed through to it, without connecting. @internal */
+export function driverOptionsProblem(driverOptions: Readonly<Record<string, unknown>>): string | undefined {
+  const socket = new Socket()
+  try {
+    const connection = createConnection({
+      ...driverOptions,
+      connectTimeout: 0,
+      stream: () => socket,
+    } as ConnectionOptions)
+    connection.on('error', () => undefined)
+    return undefined
+  } catch (error) {
+    return toError(error).message
+  } finally {
+    socket.destroy()
+  }
 }

@@ -38,6 +38,7 @@ export function parseReport(results: unknown): NodeReport {
   }
   const text = (name: string): string => values.get(name) ?? ''
   const isOn = (name: string): boolean => ['on', '1', 'yes'].includes(text(name).toLowerCase())
+  if (!values.has('uptime')) throw new Error('the server answered the probe without its Uptime')
   const isGalera = isOn('wsrep_on') && values.has('wsrep_cluster_status')
   return Object.freeze({
     isGalera,

@@ -63,10 +63,7 @@ export class Gate {
     if (limits.signal?.aborted === true) throw abortReason(limits.signal)
     this.#acquiring += 1
     try {
-      const node = this.#queues[role].length === 0 ? this.#options.pick(role) : undefined
-      if (node?.pool.hasIdle !== true) return await this.#wait(role, limits)
-      const lease = await this.#tryCheckOut(role, node)
-      return lease instanceof Error ? await this.#wait(role, limits, lease) : lease
+      return await this.#wait(role, limits)
     } finally {
       this.#acquiring -= 1
       this.#options.onSettled()
@@ -98,7 +95,7 @@ export class Gate {
     this.rejectAll(error)
   }
 
-  async #wait(role: Role, limits: WaitOptions, lastError?: Error): Promise<Lease> {
+  async #wait(role: Role, limits: WaitOptions): Promise<Lease> {
     if (this.#closed !== undefined) throw this.#closed
     const queue = this.#queues[role]
     if (queue.length >= this.#options.queueLimit) throw new QueueFullError(queue.length)
@@ -111,7 +108,7 @@ export class Gate {
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
-      const waiter: Waiter = { role, startedAt: now(), settle, isSettled: false, lastError }
+      const waiter: Waiter = { role, startedAt: now(), settle, isSettled: false, lastError: undefined }
       const leave = (error: Error): void => {
         const at = queue.indexOf(waiter)
         if (at >= 0) queue.splice(at, 1)

@@ -21,7 +21,7 @@ export { Transaction } from './transaction.js'
 export type { TransactionOptions } from './transaction.js'
 export type { StatementOptions } from './statement.js'
 export type { Field, QueryResult, ResultHeader, Row } from './result.js'
-export type { MysqlHostStatus, NodeState } from './node.js'
+export type { MysqlHostStatus, NodeState } from './node-status.js'
 export type { NodePoolStatus } from './node-pool.js'
 export type { WriterStatus } from './writer.js'
 export {

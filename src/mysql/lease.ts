@@ -1,6 +1,7 @@
-import { TimeoutError, toError } from '../core/errors.js'
+import { ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { now, sleep } from '../core/timing.js'
+import { abortReason, now, sleep } from '../core/timing.js'
+import { classify } from './classify.js'
 import type { DriverConnection, DriverResult, DriverStatement } from './driver.js'
 import type { Node } from './node.js'
 import type { Session } from './session.js'
@@ -20,6 +21,7 @@ export class Lease {
   readonly #onReleased: (lease: Lease) => void
   readonly startedAt: number = now()
   #isReleased = false
+  #running = 0
 
   constructor(node: Node, session: Session, onReleased: (lease: Lease) => void) {
     this.node = node
@@ -41,6 +43,29 @@ export class Lease {
 
   /** Sends one statement. Rejects with the server's error, or with why the connection was lost or given up. */
   async run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
+    if (this.#isReleased) throw new Error('the connection was released already')
+    if (limits.signal?.aborted === true) throw abortReason(limits.signal)
+    return this.#send(method, statement, limits)
+  }
+
+  /** Ends the connection at once; what runs on it rejects with `error`. */
+  cut(error: Error): void {
+    this.#session.spoil()
+    this.#session.connection.cut(error)
+  }
+
+  /** Gives the connection back; a transaction left open is rolled back first. A second call does nothing. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    // What still runs would run on within the next borrower's transaction.
+    if (this.#running > 0) this.cut(new ConnectionLostError(this.node.name, 'it was released while a statement ran'))
+    if (this.#session.isInTransaction && this.#session.isReusable) void this.#rollBack()
+    else this.#giveBack()
+  }
+
+  async #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
+    this.#running += 1
     const call = this.node.calls.start()
     try {
       const work = this.#session.connection.run(method, statement)
@@ -54,30 +79,18 @@ export class Lease {
       return result
     } catch (error) {
       this.#session.noteError(error)
-      this.node.noteError(error)
+      // A privilege that one statement lacks says nothing about the node.
+      if (classify(error).node !== 'misconfigured') this.node.noteError(error)
       throw error
     } finally {
+      this.#running -= 1
       this.node.calls.end(call)
     }
   }
 
-  /** Ends the connection at once; what runs on it rejects with `error`. */
-  cut(error: Error): void {
-    this.#session.spoil()
-    this.#session.connection.cut(error)
-  }
-
-  /** Gives the connection back; a transaction left open is rolled back first. A second call does nothing. */
-  release(): void {
-    if (this.#isReleased) return
-    this.#isReleased = true
-    if (this.#session.isInTransaction && this.#session.isReusable) void this.#rollBack()
-    else this.#giveBack()
-  }
-
   async #rollBack(): Promise<void> {
     try {
-      await this.run('query', { sql: 'ROLLBACK' }, { timeoutMs: ROLLBACK_LIMIT_MS })
+      await this.#send('query', { sql: 'ROLLBACK' }, { timeoutMs: ROLLBACK_LIMIT_MS })
       if (this.#session.isInTransaction) this.#session.spoil()
     } catch (error) {
       this.cut(toError(error))

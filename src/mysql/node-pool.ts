@@ -2,6 +2,7 @@ import { createPool, type Pool } from 'generic-pool'
 import { TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, waitWithin } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
+import { classify } from './classify.js'
 import type { DriverConnection } from './driver.js'
 import { Session } from './session.js'
 
@@ -42,6 +43,8 @@ const MAX_DIALS = 4
 /** Pause after a failed dial, doubled per failure: at most one dial per second to a dead node. */
 const REDIAL_MIN_MS = 50
 const REDIAL_MAX_MS = 1000
+/** Wrong credentials are not tried again for so long: servers lock accounts. */
+const REFUSED_REDIAL_MS = 30_000
 /** Lifetimes differ by so much, so that connections opened together do not end together. */
 const LIFETIME_VARIANCE = 0.05
 
@@ -77,14 +80,9 @@ export class NodePool {
   /** True when `acquire` would get an idle connection or may dial. */
   get hasRoom(): boolean {
     if (this.#closed.signal.aborted) return false
-    if (this.#pool.available > this.#acquiring) return true
+    if (this.#usableIdle() > this.#acquiring) return true
     const total = this.#borrowed.size + this.#acquiring
     return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#redialTimer === undefined
-  }
-
-  /** True when `acquire` needs no dial. */
-  get hasIdle(): boolean {
-    return this.#pool.available > this.#acquiring
   }
 
   get borrowedCount(): number {
@@ -104,6 +102,7 @@ export class NodePool {
       return slot.session
     } finally {
       this.#acquiring -= 1
+      this.#options.onRoom()
     }
   }
 
@@ -122,18 +121,18 @@ export class NodePool {
     for (const session of this.#slots.keys()) session.connection.cut(error)
   }
 
-  /** Opens a connection when fewer than `count` are usable; failures are told to `onFailure` only. */
-  async warm(count: number): Promise<void> {
-    const usable = [...this.#slots.keys()].filter((session) => session.isReusable)
-    if (usable.length >= count || !this.hasRoom) return
+  /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed. */
+  async warm(): Promise<Error | undefined> {
+    if ([...this.#slots.keys()].some((session) => session.isReusable) || !this.hasRoom) return undefined
     try {
       this.release(await this.acquire())
-    } catch {
-      // Told to onFailure by the dial.
+      return undefined
+    } catch (error) {
+      return toError(error)
     }
   }
 
-  /** Forgets that dials failed: the node was found alive. */
+  /** Forgets that dials failed: the node is back. */
   allowDial(): void {
     this.#failures = 0
     clearTimeout(this.#redialTimer)
@@ -166,7 +165,7 @@ export class NodePool {
       return slot
     } catch (error) {
       const failure = toError(error)
-      this.#holdDials()
+      this.#holdDials(failure)
       this.#options.onFailure(failure)
       return { session: undefined, error: failure }
     } finally {
@@ -191,9 +190,16 @@ export class NodePool {
     return this.#options.maxLifetimeMs * (1 - LIFETIME_VARIANCE * Math.random())
   }
 
-  #holdDials(): void {
+  #usableIdle(): number {
+    let count = 0
+    for (const session of this.#slots.keys()) if (session.isReusable && !this.#borrowed.has(session)) count += 1
+    return count
+  }
+
+  #holdDials(error: Error): void {
     if (this.#closed.signal.aborted) return
-    const delayMs = Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** this.#failures)
+    const isRefused = classify(error).node === 'misconfigured'
+    const delayMs = isRefused ? REFUSED_REDIAL_MS : Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** this.#failures)
     this.#failures += 1
     clearTimeout(this.#redialTimer)
     this.#redialTimer = setTimeout(() => {

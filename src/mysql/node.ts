@@ -1,64 +1,33 @@
 import { formatEndpoint } from '../core/endpoint.js'
-import { ConnectionLostError } from '../core/errors.js'
+import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { Lifecycle } from '../core/lifecycle.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import { Calls } from './calls.js'
 import { classify } from './classify.js'
-import { dial, type DriverConnection, type DriverStatement } from './driver.js'
+import { dial, type DriverConnection } from './driver.js'
+import { Fitness } from './fitness.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
-import { NodePool, type NodePoolStatus } from './node-pool.js'
+import { NodePool } from './node-pool.js'
+import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
 import { Prober } from './prober.js'
 import { sessionSetup } from './session-setup.js'
-
-/**
- * `unknown` not asked yet, `up` answers, `suspect` did not answer or lost a connection and is being asked, `down` does
- * not answer. Only `up` and `suspect` have a report that counts. @internal
- */
-export type NodeState = 'unknown' | 'up' | 'suspect' | 'down'
-
-/** State of one host in a status snapshot. */
-export interface MysqlHostStatus {
-  /** `host:port`. */
-  readonly host: string
-  readonly state: NodeState
-  /** Wall-clock time the state was entered. */
-  readonly since: number
-  /** Why the host is not used for writes; `undefined` when it is fit. */
-  readonly unfit: string | undefined
-  /** The last failure, which may be over. */
-  readonly lastError: Error | undefined
-  /** Galera's own words; `undefined` until the first answer, or for a server without wsrep. */
-  readonly galera:
-    | {
-        readonly clusterStatus: string
-        readonly localState: number
-        readonly viewId: string
-        readonly clusterSize: number
-        readonly isReady: boolean
-        readonly isDesynced: boolean
-      }
-    | undefined
-  readonly isReadOnly: boolean | undefined
-  readonly connections: NodePoolStatus
-  /** Statements under way. */
-  readonly calls: number
-}
 
 /** While a node is suspect it is asked so often, in milliseconds. */
 const SUSPECT_INTERVAL_MS = 250
 /** A node that does not answer is dialled at most so often. */
 const DOWN_INTERVAL_MS = 1000
+/** Options of the caller that would change what a probe's answer looks like are put back. */
+const PROBE_OPTIONS = { multipleStatements: true, rowsAsArray: false, nestTables: false, typeCast: true }
 /** A second look so soon after the first answer shows which node the other clients write to. */
 const SECOND_LOOK_MS = 100
 /** Wrong credentials are not tried again for so long: servers lock accounts. */
 const MISCONFIGURED_INTERVAL_MS = 30_000
-/** A node that stays fit for so long has its relapses forgotten; also the longest wait for one that relapses. */
-const MAX_FAILBACK_DELAY_MS = 600_000
 
 /** What a node tells its owner. @internal */
 export interface NodeListener {
-  /** Its state, its fitness or its view changed, or it answered for the first time. */
+  /** It answered, or was given up. */
   readonly onChange: (node: Node) => void
   /** First sign of trouble: the others should be asked too. */
   readonly onSuspect: (node: Node) => void
@@ -74,6 +43,7 @@ export class Node {
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
   readonly #prober: Prober
+  readonly #fitness: Fitness
   readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
     unknown: ['up', 'down'],
     up: ['suspect', 'down'],
@@ -92,9 +62,6 @@ export class Node {
   #answeredAskedAt = 0
   #viewSeenAt = 0
   #suspectSince = 0
-  #fitSince: number | undefined
-  #relapses = 0
-  #hasBroken = false
   #unfitForced: string | undefined
 
   constructor(host: MysqlHost, options: ResolvedMysqlPoolOptions, listener: NodeListener) {
@@ -102,10 +69,11 @@ export class Node {
     this.name = formatEndpoint(host.endpoint)
     this.#options = options
     this.#listener = listener
+    this.#fitness = new Fitness(options.failbackDelayMs)
     this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
     this.#prober = new Prober({
       name: this.name,
-      dial: (signal) => dial(this.#dialOptions({ multipleStatements: true }), signal),
+      dial: (signal) => dial(this.#dialOptions(PROBE_OPTIONS), signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
       onMiss: (error, askedAt) => this.#missed(error, askedAt),
       onLost: (error) => this.suspect(error),
@@ -118,7 +86,7 @@ export class Node {
       validateAfterIdleMs: options.validateAfterIdleMs,
       validateTimeoutMs: options.probeTimeoutMs,
       dial: (signal) => this.#dialSession(signal),
-      onFailure: (error) => this.noteError(error),
+      onFailure: (error) => this.#noteFailure(error),
       onRoom: () => listener.onRoom(),
     })
   }
@@ -164,18 +132,12 @@ export class Node {
     return this.#previousReport !== undefined || this.state === 'down'
   }
 
-  /**
-   * The shorter of the server's uptime and the time it was seen fit without a break; 0 when it is not fit.
-   *
-   * A node that never broke while this client watched was fit before, too: for it the uptime is all there is.
-   */
   get ageMs(): number {
-    if (this.#fitSince === undefined || this.#report === undefined) return 0
-    return this.#hasBroken ? Math.min(now() - this.#fitSince, this.#report.uptimeMs) : this.#report.uptimeMs
+    return this.#fitness.ageMs(this.#report?.uptimeMs ?? 0)
   }
 
   get requiredAgeMs(): number {
-    return Math.min(MAX_FAILBACK_DELAY_MS, this.#options.failbackDelayMs * 2 ** this.#relapses)
+    return this.#fitness.requiredAgeMs
   }
 
   /** Why the node cannot serve, or `undefined` when it can. */
@@ -212,6 +174,23 @@ export class Node {
     if (this.state === 'up' && !this.#prober.isRunning) this.#schedule(0)
   }
 
+  /**
+   * Returns when the node has applied everything that was committed in the cluster before the call.
+   *
+   * On the probe's connection: a pool that is full of readers, or a server at its connection limit, must not keep a
+   * new writer from being made.
+   */
+  async causalRead(limits: WaitOptions): Promise<void> {
+    const isGalera = this.#report?.isGalera === true
+    const sql = isGalera ? 'SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0' : 'SELECT 1'
+    const call = this.calls.start()
+    try {
+      await this.#prober.run(sql, limits)
+    } finally {
+      this.calls.end(call)
+    }
+  }
+
   /** Acts on what an error of a statement or a dial says about the node. */
   noteError(error: unknown): void {
     const cause = error instanceof Error ? error : new Error(String(error))
@@ -234,25 +213,13 @@ export class Node {
   }
 
   status(): MysqlHostStatus {
-    const report = this.#report
-    return Object.freeze({
+    return hostStatus({
       host: this.name,
       state: this.state,
       since: this.#lifecycle.since,
       unfit: this.unfitFor('write'),
       lastError: this.#lastError,
-      galera:
-        report?.isGalera === true
-          ? Object.freeze({
-              clusterStatus: report.clusterStatus,
-              localState: report.localState,
-              viewId: String(report.viewId),
-              clusterSize: report.clusterSize,
-              isReady: report.isReady,
-              isDesynced: report.isDesynced,
-            })
-          : undefined,
-      isReadOnly: report?.isReadOnly,
+      report: this.#report,
       connections: this.pool.status(),
       calls: this.calls.count,
     })
@@ -266,12 +233,16 @@ export class Node {
     this.calls.close()
   }
 
+  #noteFailure(error: Error): void {
+    this.#lastError = error
+    this.noteError(error)
+  }
+
   #silent(silentSince: number): void {
     // A probe sent after the call and answered since then excuses the call: it is slow, the node is not dead.
     if (now() - Math.max(silentSince, this.#answeredAskedAt) < this.#options.suspectAfterMs) return
-    const silentMs = Math.round(now() - silentSince)
-    if (this.state === 'up')
-      this.suspect(new ConnectionLostError(this.name, `a statement is unanswered for ${silentMs} ms`))
+    if (this.state !== 'up') return
+    this.suspect(new TimeoutError('operation', now() - silentSince, `a statement on ${this.name} is unanswered`))
   }
 
   #interval(): number {
@@ -293,9 +264,6 @@ export class Node {
   }
 
   #answered(report: NodeReport, askedAt: number): void {
-    const before = this.unfitFor('write')
-    const readsBefore = this.unfitFor('read')
-    const isNews = this.#previousReport === undefined || this.#report?.viewId !== report.viewId || this.state !== 'up'
     const isFirst = this.#report === undefined
     this.#previousReport = this.#report
     if (this.#report?.viewId !== report.viewId) this.#viewSeenAt = askedAt
@@ -306,13 +274,14 @@ export class Node {
     this.#isMisconfigured = false
     this.#unfitForced = undefined
     if (this.state !== 'up') {
+      if (this.state === 'down') this.pool.allowDial()
       this.#lifecycle.enter('up')
-      this.pool.allowDial()
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
-    this.#noteFitness()
-    if (isNews || before !== this.unfitFor('write') || readsBefore !== this.unfitFor('read'))
-      this.#listener.onChange(this)
+    this.#fitness.note(this.unfitFor('write') === undefined)
+    // Also without news: ages grow, and a node may be old enough now to be preferred.
+    this.#listener.onChange(this)
+    this.#listener.onChange(this)
   }
 
   #missed(error: Error, askedAt: number): void {
@@ -320,8 +289,8 @@ export class Node {
     if (askedAt < this.#answeredAskedAt) return
     const hint = classify(error).node
     this.#lastError = error
-    this.#misses += 1
     if (hint === 'busy' && this.state !== 'unknown') return
+    this.#misses += 1
     this.#isMisconfigured = hint === 'misconfigured'
     const isDead = hint === 'down' || this.#isMisconfigured || this.#misses >= this.#options.probeMisses
     if (!isDead && this.state === 'up') this.suspect(error)
@@ -331,23 +300,14 @@ export class Node {
 
   #die(error: Error): void {
     if (this.state === 'up') this.#suspectSince = now()
+    // What it reported before says nothing about what it is when it returns.
+    this.#report = undefined
+    this.#previousReport = undefined
     this.#lifecycle.enter('down', error)
-    this.#noteFitness()
+    this.#fitness.note(this.unfitFor('write') === undefined)
     this.pool.cutAll(new ConnectionLostError(this.name, `the node is given up: ${error.message}`, { cause: error }))
     this.#schedule(this.#interval())
     this.#listener.onChange(this)
-  }
-
-  #noteFitness(): void {
-    const isFit = this.unfitFor('write') === undefined
-    if (isFit) {
-      this.#fitSince ??= now()
-      return
-    }
-    this.#hasBroken = true
-    if (this.#fitSince === undefined) return
-    this.#relapses = now() - this.#fitSince < MAX_FAILBACK_DELAY_MS ? this.#relapses + 1 : 0
-    this.#fitSince = undefined
   }
 
   #dialOptions(extra: Readonly<Record<string, unknown>> = {}): Parameters<typeof dial>[0] {
@@ -357,12 +317,10 @@ export class Node {
 
   async #dialSession(signal: AbortSignal): Promise<DriverConnection> {
     const connection = await dial(this.#dialOptions(), signal)
-    const statement: DriverStatement | undefined = sessionSetup(this.#options, this.#report?.isGalera === true)
-    if (statement === undefined) return connection
     const onAbort = (): void => connection.cut(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      await connection.run('query', statement)
+      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
       return connection
     } catch (error) {
       connection.cut(error as Error)

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { parseEndpoints, type Endpoint } from '../core/endpoint.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
-import { errorText } from '../core/errors.js'
+import { errorText, InvalidOptionError } from '../core/errors.js'
+import { driverOptionsProblem } from './driver.js'
 import { MYSQL_PORT, parseMysqlUrl, type MysqlUrl } from './url.js'
 
 /** One host of the list. */
@@ -180,6 +181,8 @@ function resolveDriverOptions(read: OptionReader, url: MysqlUrl | undefined): Re
     const value = read.raw(name)
     if (value !== undefined) driverOptions[name] = value
   }
+  const problem = driverOptionsProblem(driverOptions)
+  if (problem !== undefined) throw new InvalidOptionError('driver options', `are refused by mysql2: ${problem}`)
   return Object.freeze(driverOptions)
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { AvailabilityStatus } from '../core/availability.js'
 import { Client, type ClientState } from '../core/client.js'
 import { NoEndpointError, TimeoutError, type ClosedError } from '../core/errors.js'
@@ -11,10 +12,11 @@ import { NoWriterError, type HostReason } from './errors.js'
 import { Gate, type Role } from './gate.js'
 import { Lease } from './lease.js'
 import type { NodePoolStatus } from './node-pool.js'
-import { Node, type MysqlHostStatus } from './node.js'
+import { Node } from './node.js'
+import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, resolveMysqlOptions, type MysqlPoolOptions, type ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
-import { isPlainRead, isProvablyRead, toStatement, type StatementOptions } from './statement.js'
+import { isPlainRead, isProvablyRead, isSingleStatement, toStatement, type StatementOptions } from './statement.js'
 import { runTransaction, type Transaction, type TransactionOptions } from './transaction.js'
 import { Writer, type WriterStatus } from './writer.js'
 
@@ -54,6 +56,8 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
   #readers: readonly Node[] = []
+  readonly #closed = new AbortController()
+  #transactions = 0
   #idle: Deferred<undefined> | undefined
 
   /** @internal */
@@ -81,6 +85,8 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
+    // As many transactions listen as there are; the warning would go to the console.
+    setMaxListeners(0, this.#closed.signal)
     this.reader = this.#makeReader()
     for (const node of this.#nodes) node.start()
   }
@@ -116,8 +122,14 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
-    const host = { acquire: (limits: WaitOptions) => this.#gate.acquire('write', limits), options: this.#options }
-    return runTransaction(host, body, options)
+    const acquire = (limits: WaitOptions): Promise<Lease> => this.#gate.acquire('write', limits)
+    this.#transactions += 1
+    try {
+      return await runTransaction({ acquire, options: this.#options, closed: this.#closed.signal }, body, options)
+    } finally {
+      this.#transactions -= 1
+      this.#noteIdle()
+    }
   }
 
   /** What the pool knows now. Holds no password. */
@@ -143,12 +155,13 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   protected override async drain(): Promise<void> {
-    if (this.#leases.size === 0 && !this.#gate.isBusy) return
+    if (this.#isIdle()) return
     this.#idle = new Deferred()
     await this.#idle.promise
   }
 
   protected override teardown(reason: ClosedError): void {
+    this.#closed.abort(reason)
     this.#gate.close(reason)
     this.#writer.close()
     for (const node of this.#nodes) node.close(reason)
@@ -183,7 +196,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       try {
         return (await lease.run(method, driver, remaining(limits, startedAt))) as unknown as QueryResult<T>
       } catch (error) {
-        if (!this.#mayRepeat(error, attempt, isRepeatable(driver.sql))) throw withOutcome(error, lease, driver.sql)
+        if (!this.#mayRepeat(error, attempt, driver.sql, isRepeatable)) throw withOutcome(error, lease, driver.sql)
       } finally {
         lease.release()
       }
@@ -191,11 +204,11 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   /** Once per node and once more; the caller's own limit ends it earlier. */
-  #mayRepeat(error: unknown, attempt: number, isRepeatable: boolean): boolean {
+  #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: (sql: string) => boolean): boolean {
     if (attempt > this.#nodes.length || error instanceof TimeoutError || this.state === 'closed') return false
     const { outcome, node } = classify(error)
-    if (outcome === 'notExecuted') return node !== 'misconfigured'
-    return outcome === 'lost' && isRepeatable
+    if (outcome === 'notExecuted') return node !== 'misconfigured' && isSingleStatement(sql)
+    return outcome === 'lost' && isRepeatable(sql)
   }
 
   #pick(role: Role): Node | undefined {
@@ -225,7 +238,11 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   #noteIdle(): void {
-    if (this.#leases.size === 0 && !this.#gate.isBusy) this.#idle?.resolve(undefined)
+    if (this.#isIdle()) this.#idle?.resolve(undefined)
+  }
+
+  #isIdle(): boolean {
+    return this.#leases.size === 0 && this.#transactions === 0 && !this.#gate.isBusy
   }
 
   #limitMs(role: Role): number {
@@ -271,7 +288,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
     this.#readers = sameComponent(candidates)
     this.#reportHost(node)
     this.#writer.evaluate()
-    if (node.unfitFor('read') === undefined) void node.pool.warm(1)
+    if (node.unfitFor('read') === undefined) void node.pool.warm()
     if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
     this.#gate.pump()
   }

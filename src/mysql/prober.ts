@@ -1,5 +1,5 @@
 import { TimeoutError, toError } from '../core/errors.js'
-import { waitWithin } from '../core/time-limit.js'
+import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import type { DriverConnection } from './driver.js'
 import { PROBE_SQL, parseReport, type NodeReport } from './galera.js'
@@ -54,6 +54,11 @@ export class Prober {
     }
   }
 
+  /** Runs other statements on the same connection, or on a fresh one when a probe is using it. */
+  async run(sql: string, limits: WaitOptions): Promise<void> {
+    await this.#exchange(sql, limits)
+  }
+
   close(reason: Error): void {
     this.#closed.abort(reason)
     this.#idle?.quit()
@@ -65,22 +70,27 @@ export class Prober {
   }
 
   async #ask(limitMs: number): Promise<NodeReport> {
-    const attempt = new AbortController()
-    const stop = AbortSignal.any([attempt.signal, this.#closed.signal])
-    const late = (elapsedMs: number): Error =>
-      new TimeoutError('operation', elapsedMs, `probe of ${this.#options.name} unanswered`)
-    const limits = { timeoutMs: limitMs, signal: this.#closed.signal }
-    return waitWithin(this.#exchange(stop), limits, late, (reason) => attempt.abort(reason))
+    return parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }))
   }
 
-  async #exchange(stop: AbortSignal): Promise<NodeReport> {
+  async #exchange(sql: string, limits: WaitOptions): Promise<unknown> {
+    const stop = new AbortController()
+    const late = (elapsedMs: number): Error =>
+      new TimeoutError('operation', elapsedMs, `probe of ${this.#options.name} unanswered`)
+    const signal =
+      limits.signal === undefined ? this.#closed.signal : AbortSignal.any([limits.signal, this.#closed.signal])
+    const wait = { timeoutMs: limits.timeoutMs, signal }
+    return waitWithin(this.#send(sql, stop.signal), wait, late, (reason) => stop.abort(reason))
+  }
+
+  async #send(sql: string, stop: AbortSignal): Promise<unknown> {
     const connection = this.#take() ?? (await this.#options.dial(stop))
     const onAbort = (): void => connection.cut(toError(stop.reason))
     stop.addEventListener('abort', onAbort, { once: true })
     try {
-      const [results] = await connection.run('query', { sql: PROBE_SQL })
+      const [results] = await connection.run('query', { sql })
       this.#keep(connection)
-      return parseReport(results)
+      return results
     } catch (error) {
       connection.cut(toError(error))
       throw error

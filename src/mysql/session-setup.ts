@@ -1,12 +1,17 @@
 import type { DriverStatement } from './driver.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 
-/** The statement that prepares every new connection, or `undefined` when nothing is to be set. @internal */
+/**
+ * The statement that prepares every new connection.
+ *
+ * Autocommit is set although it is the default: a server-wide `autocommit = 0` would leave acknowledged writes of single
+ * statements uncommitted. @internal
+ */
 export function sessionSetup(
   options: Pick<ResolvedMysqlPoolOptions, 'sqlMode' | 'wsrepSyncWait'>,
   isGalera: boolean,
-): DriverStatement | undefined {
-  const settings: string[] = []
+): DriverStatement {
+  const settings = ['SESSION autocommit = 1']
   const values: (string | number)[] = []
   if (options.sqlMode !== undefined) {
     settings.push('SESSION sql_mode = ?')
@@ -16,5 +21,5 @@ export function sessionSetup(
     settings.push('SESSION wsrep_sync_wait = ?')
     values.push(options.wsrepSyncWait)
   }
-  return settings.length === 0 ? undefined : { sql: `SET ${settings.join(', ')}`, values }
+  return { sql: `SET ${settings.join(', ')}`, values }
 }

@@ -16,6 +16,7 @@ export class Session {
   readonly connection: DriverConnection
   readonly #expiresAt: number
   #isInTransaction = false
+  #isAutocommit = true
   #isSpoiled = false
   idleSince: number
 
@@ -45,13 +46,18 @@ export class Session {
 
   noteResult([rows]: DriverResult): void {
     const status = lastServerStatus(rows)
-    if (status !== undefined) this.#isInTransaction = (status & IN_TRANSACTION) !== 0 || (status & AUTOCOMMIT) === 0
+    if (status === undefined) return
+    this.#isAutocommit = (status & AUTOCOMMIT) !== 0
+    this.#isInTransaction = (status & IN_TRANSACTION) !== 0 || !this.#isAutocommit
   }
 
   noteError(error: unknown): void {
     const { connection, outcome } = classify(error)
     if (connection === 'destroy') this.#isSpoiled = true
-    if (outcome === 'rolledBack') this.#isInTransaction = false
+    if (outcome !== 'rolledBack') return
+    this.#isInTransaction = false
+    // The next statement would open another transaction that nobody commits.
+    if (!this.#isAutocommit) this.#isSpoiled = true
   }
 }
 
@@ -66,5 +72,9 @@ function lastServerStatus(rows: unknown): number | undefined {
 
 function isHeader(value: unknown): value is { serverStatus: number } {
   // A row can have any columns, so the name of mysql2's class tells them apart.
-  return typeof value === 'object' && value !== null && value.constructor.name === 'ResultSetHeader'
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    (value as { constructor?: { name?: unknown } | null }).constructor?.name === 'ResultSetHeader'
+  )
 }

@@ -53,13 +53,33 @@ export function isProvablyRead(sql: string): boolean {
   return [...bareText(sql).matchAll(/([\w$]+)\s*\(/g)].every(([, name]) => PURE.has((name as string).toLowerCase()))
 }
 
-/** The text without what is quoted or commented out; executable comments stay. */
+/** The text without what is quoted or commented out; executable comments stay. A quoted name is a name still. */
 function bareText(sql: string): string {
-  return sql.replaceAll(QUOTED_OR_COMMENT, (part) => (/^['"`]/.test(part) ? "''" : ' '))
+  return sql.replaceAll(QUOTED_OR_COMMENT, (part) => {
+    if (part.startsWith("'")) return "''"
+    return /^["`]/.test(part) ? ' quoted_name ' : ' '
+  })
 }
 
 /** True for a read as its caller sees it: what goes through the reader, functions of any kind included. @internal */
 export function isPlainRead(sql: string): boolean {
   const bare = bareText(sql)
   return READ_VERB.test(bare) && !SIDE_EFFECT.test(bare)
+}
+
+/**
+ * True for one statement that cannot do a part of its work and then fail: several in one text can, and a procedure can.
+ * @internal
+ */
+export function isSingleStatement(sql: string): boolean {
+  const bare = bareText(sql)
+  return !/;\s*\S/.test(bare) && !/\/\*/.test(bare) && !/^\s*(?:call|execute|begin\s+not)\b/i.test(bare)
+}
+
+const STAYS_OPEN =
+  /^[\s(]*(?:select|with|values|insert|update|delete|replace|show|describe|desc|explain|savepoint|set)\b/i
+
+/** True for a statement that surely does not commit the transaction it runs in. @internal */
+export function cannotCommit(sql: string): boolean {
+  return isSingleStatement(sql) && STAYS_OPEN.test(bareText(sql)) && !/\bautocommit\b/i.test(sql)
 }

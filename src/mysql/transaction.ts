@@ -1,10 +1,10 @@
 import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { now, sleep } from '../core/timing.js'
+import { abortReason, sleep } from '../core/timing.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
-import { commit, type Queryable } from './connection.js'
-import { StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
+import { commit, withOutcome, type Queryable } from './connection.js'
+import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
@@ -28,6 +28,7 @@ export interface TransactionOptions extends WaitOptions {
 export class Transaction implements Queryable {
   readonly #lease: Lease
   readonly #signal: AbortSignal
+  #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | undefined
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
@@ -42,27 +43,29 @@ export class Transaction implements Queryable {
     return this.#lease.node.name
   }
 
-  /** Aborted when the transaction's limit runs out or its caller gives up. */
+  /** Aborted when the transaction's limit runs out, its caller gives up, or the pool is destroyed. */
   get signal(): AbortSignal {
     return this.#signal
   }
 
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#run('query', sql, values)
+    return this.#queue('query', sql, values)
   }
 
   execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#run('execute', sql, values)
+    return this.#queue('execute', sql, values)
   }
 
-  /** Throws when the transaction is over already. @internal */
-  assertAlive(): void {
-    if (this.#ended === undefined && !this.#lease.isInTransaction) {
-      const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
-      const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
-      this.#ended = new TransactionEndedError(reason, cause)
-    }
-    if (this.#ended !== undefined) throw this.#ended
+  /** Waits for statements that were started and not awaited, and throws when the transaction is over already. @internal */
+  async settle(): Promise<void> {
+    await this.#tail
+    this.#assertAlive()
+  }
+
+  /** Refuses further statements, and waits for the one that runs. @internal */
+  async end(): Promise<void> {
+    this.#ended ??= new TransactionEndedError('it was committed or rolled back')
+    await this.#tail
   }
 
   /** What `error`, with which the function ended, allows: `statementFailed` unless all of it can be run again. @internal */
@@ -73,8 +76,23 @@ export class Transaction implements Queryable {
     return failure.outcome === 'lockWait' && !hasCause(error, failure.error) ? 'statementFailed' : failure.outcome
   }
 
+  /** One after the other: after a deadlock the server would run the next one outside the transaction. */
+  #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
+    const failureBefore = this.#failure
+    const turn = this.#tail.then(() => {
+      const failure = this.#failure
+      // Asked for before the failure, as with Promise.all: the caller has not swallowed anything.
+      if (failure !== failureBefore && (failure?.outcome === 'lost' || failure?.outcome === 'rolledBack')) {
+        throw failure.error
+      }
+      return this.#run<T>(method, sql, values)
+    })
+    this.#tail = turn.catch(() => undefined)
+    return turn
+  }
+
   async #run<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
-    this.assertAlive()
+    this.#assertAlive()
     const { driver, limits } = toStatement(sql, values)
     try {
       const result = (await this.#lease.run(method, driver, limits)) as unknown as QueryResult<T>
@@ -83,11 +101,23 @@ export class Transaction implements Queryable {
       }
       return result
     } catch (error) {
-      const { outcome } = classify(error)
-      // The caller's own limit is its decision: running again would disregard it.
-      if (outcome !== 'statementFailed' && !(error instanceof TimeoutError)) this.#failure = { error, outcome }
-      throw error
+      const told = withOutcome(error, this.#lease, driver.sql, true)
+      const { outcome, node } = classify(told)
+      // The caller's own limit is its decision, and a privilege that is missing will be missing again.
+      const isFinal =
+        told instanceof TimeoutError || told instanceof StatementOutcomeUnknownError || node === 'misconfigured'
+      if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error: told, outcome }
+      throw told
     }
+  }
+
+  #assertAlive(): void {
+    if (this.#ended === undefined && !this.#lease.isInTransaction) {
+      const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
+      const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
+      this.#ended = new TransactionEndedError(reason, cause)
+    }
+    if (this.#ended !== undefined) throw this.#ended
   }
 }
 
@@ -95,84 +125,123 @@ export class Transaction implements Queryable {
 export interface TransactionHost {
   readonly acquire: (limits: WaitOptions) => Promise<Lease>
   readonly options: Pick<ResolvedMysqlPoolOptions, 'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs'>
+  /** Aborted when the pool is destroyed. */
+  readonly closed: AbortSignal
 }
 
 type Body<T> = (tx: Transaction) => Promise<T>
-type Attempt<T> = { readonly value: T } | { readonly error: unknown; readonly outcome: Outcome }
+type Attempt<T> =
+  { readonly value: T } | { readonly error: unknown; readonly outcome: Outcome; readonly isBusy: boolean }
 
 /**
  * Runs `body` in a transaction until it is committed, or until an error that running it again cannot mend.
  *
  * A lost connection runs it again at once (there is a new writer), a deadlock after a pause. What is not known to have
- * failed is never repeated. @internal
+ * failed is never repeated, and when the caller's limit cuts a COMMIT short its outcome is unknown. @internal
  */
 export async function runTransaction<T>(host: TransactionHost, body: Body<T>, options: TransactionOptions): Promise<T> {
-  const { timeoutMs } = options
-  const startedAt = now()
   const stop = new AbortController()
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
-  const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, 'transaction')
-  const work = repeat(host, body, options, signal, () =>
-    timeoutMs === undefined ? {} : { timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)) },
-  )
-  return waitWithin(work, { timeoutMs, signal: options.signal }, late, (reason) => stop.abort(reason))
-}
-
-async function repeat<T>(
-  host: TransactionHost,
-  body: Body<T>,
-  options: TransactionOptions,
-  signal: AbortSignal,
-  limits: () => WaitOptions,
-): Promise<T> {
-  const { maxRetries = host.options.maxRetries } = options
-  const { retryIntervalMs, maxRetryIntervalMs } = host.options
-  for (let attempt = 1, conflicts = 0; ; attempt += 1) {
-    const lease = await host.acquire({ ...limits(), signal })
-    const result = await attemptOnce(lease, body, options, signal)
-    if ('value' in result) return result.value
-    if (attempt > maxRetries || !isRerunnable(result.outcome) || signal.aborted) throw result.error
-    if (result.outcome === 'rolledBack' || result.outcome === 'lockWait') {
-      conflicts += 1
-      await sleep(backoffDelay(conflicts, { initialMs: retryIntervalMs, factor: 2, maxMs: maxRetryIntervalMs }), signal)
-    }
-  }
-}
-
-/** One run of `body`; `statementFailed` stands for everything that must not be run again. */
-async function attemptOnce<T>(
-  lease: Lease,
-  body: Body<T>,
-  options: TransactionOptions,
-  signal: AbortSignal,
-): Promise<Attempt<T>> {
-  const tx = new Transaction(lease, signal)
-  const onAbort = (): void => lease.cut(toError(signal.reason))
-  signal.addEventListener('abort', onAbort, { once: true })
-  let phase: 'begin' | 'body' | 'commit' = 'begin'
+  const outside = options.signal === undefined ? host.closed : AbortSignal.any([host.closed, options.signal])
+  const run = new TransactionRun(host, body, options, AbortSignal.any([stop.signal, outside]))
+  const late = (elapsedMs: number): Error => run.interrupted(new TimeoutError('operation', elapsedMs, 'transaction'))
   try {
-    if (options.isolationLevel !== undefined) {
-      await lease.run('query', { sql: `SET TRANSACTION ISOLATION LEVEL ${options.isolationLevel}` })
-    }
-    await lease.run('query', { sql: options.readOnly === true ? 'START TRANSACTION READ ONLY' : 'START TRANSACTION' })
-    phase = 'body'
-    const value = await body(tx)
-    phase = 'commit'
-    tx.assertAlive()
-    await commit(lease)
-    return { value }
+    return await waitWithin(run.repeat(), { timeoutMs: options.timeoutMs, signal: outside }, late, (reason) =>
+      stop.abort(reason),
+    )
   } catch (error) {
-    return { error, outcome: phase === 'body' ? tx.outcomeOf(error) : outcomeOf(error) }
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-    lease.release()
+    throw outside.aborted ? run.interrupted(error) : error
   }
 }
 
-/** Of BEGIN and COMMIT: what is unknown, and what ended before its COMMIT, is never repeated. */
+class TransactionRun<T> {
+  readonly #host: TransactionHost
+  readonly #body: Body<T>
+  readonly #options: TransactionOptions
+  readonly #signal: AbortSignal
+  /** The node that was sent a COMMIT and has not answered. */
+  #committingOn: string | undefined
+
+  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, signal: AbortSignal) {
+    this.#host = host
+    this.#body = body
+    this.#options = options
+    this.#signal = signal
+  }
+
+  /** What the caller is told who gives up now, for `reason`. */
+  interrupted<E>(reason: E): E | CommitOutcomeUnknownError {
+    if (this.#committingOn === undefined || reason instanceof CommitOutcomeUnknownError) return reason
+    return new CommitOutcomeUnknownError(this.#committingOn, toError(reason))
+  }
+
+  async repeat(): Promise<T> {
+    const { retryIntervalMs, maxRetryIntervalMs, maxRetries: poolRetries } = this.#host.options
+    const { maxRetries = poolRetries } = this.#options
+    const backoff = { initialMs: retryIntervalMs, factor: 2, maxMs: maxRetryIntervalMs }
+    for (let attempt = 1, conflicts = 0; ; attempt += 1) {
+      const lease = await this.#host.acquire({ signal: this.#signal })
+      const result = await this.#attempt(lease)
+      if ('value' in result) return result.value
+      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#signal.aborted) throw result.error
+      if (result.isBusy || result.outcome === 'rolledBack' || result.outcome === 'lockWait') {
+        conflicts += 1
+        await sleep(backoffDelay(conflicts, backoff), this.#signal)
+      }
+    }
+  }
+
+  /** One run of the function; `statementFailed` stands for everything that must not be run again. */
+  async #attempt(lease: Lease): Promise<Attempt<T>> {
+    const tx = new Transaction(lease, this.#signal)
+    const onAbort = (): void => lease.cut(abortReason(this.#signal))
+    this.#signal.addEventListener('abort', onAbort, { once: true })
+    let isInBody = false
+    try {
+      if (this.#signal.aborted) throw abortReason(this.#signal)
+      await this.#begin(lease)
+      isInBody = true
+      const value = await this.#body(tx)
+      await tx.settle()
+      isInBody = false
+      await this.#commit(lease)
+      return { value }
+    } catch (error) {
+      const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
+      return { error, outcome, isBusy: classify(error).node === 'busy' }
+    } finally {
+      this.#signal.removeEventListener('abort', onAbort)
+      await tx.end()
+      lease.release()
+    }
+  }
+
+  async #begin(lease: Lease): Promise<void> {
+    const { isolationLevel, readOnly } = this.#options
+    if (isolationLevel !== undefined) {
+      await lease.run('query', { sql: `SET TRANSACTION ISOLATION LEVEL ${isolationLevel}` })
+    }
+    await lease.run('query', { sql: readOnly === true ? 'START TRANSACTION READ ONLY' : 'START TRANSACTION' })
+  }
+
+  async #commit(lease: Lease): Promise<void> {
+    if (this.#signal.aborted) throw abortReason(this.#signal)
+    this.#committingOn = lease.node.name
+    try {
+      await commit(lease)
+    } catch (error) {
+      // Known again, unless it is what makes it unknown.
+      if (!(error instanceof CommitOutcomeUnknownError)) this.#committingOn = undefined
+      throw error
+    }
+    this.#committingOn = undefined
+  }
+}
+
+/** Of BEGIN and COMMIT: what is unknown, what ended before its COMMIT, and what is refused for good is never repeated. */
 function outcomeOf(error: unknown): Outcome {
   if (error instanceof TransactionEndedError || error instanceof StatementOutcomeUnknownError) return 'statementFailed'
-  return classify(error).outcome
+  const { outcome, node } = classify(error)
+  return node === 'misconfigured' ? 'statementFailed' : outcome
 }
 
 function hasCause(error: unknown, wanted: unknown): boolean {

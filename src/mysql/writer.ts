@@ -1,8 +1,9 @@
+import { backoffDelay } from '../core/backoff.js'
 import { ConnectionLostError, toError } from '../core/errors.js'
 import type { FailoverEvent } from '../core/events.js'
 import { now, sleep } from '../core/timing.js'
 import { electWriter, type Candidate, type ElectionResult } from './election.js'
-import { Lease, releasedWithin } from './lease.js'
+import { releasedWithin, type Lease } from './lease.js'
 import type { Node } from './node.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 
@@ -26,7 +27,7 @@ export interface WriterListener {
 
 /** One causal read may take so long before it is tried again: it waits for the cluster to agree on its members. */
 const CAUSAL_READ_LIMIT_MS = 5000
-const CAUSAL_READ_PAUSE_MS = 50
+const PROMOTION_BACKOFF = { initialMs: 50, factor: 2, maxMs: 1000 }
 /** A failback waits so long for a moment without checkouts. */
 const FAILBACK_PATIENCE_MS = 60_000
 const FAILBACK_LOOK_MS = 25
@@ -62,6 +63,8 @@ export class Writer {
   #firstAnswerAt: number | undefined
   #settleTimer: NodeJS.Timeout | undefined
   #isClosed = false
+  /** The node that this client found the others writing to when it came; `null` before its first writer. */
+  #followed: Node | null | undefined = null
 
   constructor(nodes: readonly Node[], options: ResolvedMysqlPoolOptions, listener: WriterListener) {
     this.#nodes = nodes
@@ -128,9 +131,17 @@ export class Writer {
 
   #elect(): ElectionResult {
     return electWriter({
-      candidates: this.#nodes.map((node) => toCandidate(node)),
+      candidates: this.#nodes.map((node) => toCandidate(node, this.#isFollowed(node))),
       isClientYoung: now() - this.#startedAt < this.#options.failbackDelayMs,
     })
+  }
+
+  /**
+   * Growth tells only before this client writes itself: afterwards its own writes grow, and two clients on two nodes
+   * would follow each other for ever.
+   */
+  #isFollowed(node: Node): boolean {
+    return this.#followed === null ? node.isWrittenTo : node === this.#followed
   }
 
   /** The first election waits until every node was heard, but not for long: a dead one must not delay the start. */
@@ -141,7 +152,10 @@ export class Writer {
     this.#firstAnswerAt ??= now()
     const leftMs = this.#firstAnswerAt + this.#options.probeTimeoutMs - now()
     if (leftMs <= 0) return true
-    this.#settleTimer ??= setTimeout(() => this.evaluate(), leftMs + 1).unref()
+    this.#settleTimer ??= setTimeout(() => {
+      this.#settleTimer = undefined
+      this.evaluate()
+    }, leftMs + 1).unref()
     return false
   }
 
@@ -189,6 +203,7 @@ export class Writer {
     const since = node.state === 'down' ? node.suspectSince : now()
     this.#previous = { node, cause: error, since, detectedMs: now() - since }
     node.setWriter(false)
+    this.#followed = undefined
     const stop = new AbortController()
     this.#state = { value: 'leaving', node, stop }
     // A planned change is an outage only when it does not end in a moment.
@@ -221,8 +236,10 @@ export class Writer {
 
   async #promote(node: Node, stop: AbortController): Promise<void> {
     const isMade = await this.#makeCurrent(node, stop.signal)
-    if (!isMade || this.#isClosed) return
+    const isCurrent = this.#state.value === 'promoting' && this.#state.stop === stop
+    if (!isMade || !isCurrent || this.#isClosed) return
     this.#state = { value: 'serving', node }
+    if (this.#followed === null) this.#followed = node
     node.setWriter(true)
     this.#listener.onServing(node, this.#failover(node))
   }
@@ -230,16 +247,26 @@ export class Writer {
   /** Tries until it succeeds; an election that chooses another node ends it. */
   async #makeCurrent(node: Node, signal: AbortSignal): Promise<boolean> {
     try {
-      for (;;) {
-        const error = await causalRead(node, this.#options.wsrepSyncWait, signal).catch(toError)
+      for (let attempt = 1; ; attempt += 1) {
+        const error = await this.#prepare(node, signal)
         if (signal.aborted) return false
         if (error === undefined) return true
         node.noteError(error)
         this.#listener.onLost(error)
-        await sleep(CAUSAL_READ_PAUSE_MS, signal)
+        await sleep(backoffDelay(attempt, PROMOTION_BACKOFF), signal)
       }
     } catch {
       return false
+    }
+  }
+
+  /** Makes the node current, and sure that connections to it can be had. Resolves to what is in the way. */
+  async #prepare(node: Node, signal: AbortSignal): Promise<Error | undefined> {
+    try {
+      await node.causalRead({ timeoutMs: CAUSAL_READ_LIMIT_MS, signal })
+      return await node.pool.warm()
+    } catch (error) {
+      return toError(error)
     }
   }
 
@@ -257,7 +284,7 @@ export class Writer {
   }
 }
 
-function toCandidate(node: Node): Candidate {
+function toCandidate(node: Node, isWrittenTo: boolean): Candidate {
   return {
     name: node.name,
     priority: node.host.priority,
@@ -267,23 +294,6 @@ function toCandidate(node: Node): Candidate {
     viewSeenAt: node.viewSeenAt,
     ageMs: node.ageMs,
     requiredAgeMs: node.requiredAgeMs,
-    isWrittenTo: node.isWrittenTo,
-  }
-}
-
-/** Returns when `node` has applied everything that was committed in the cluster before the call. */
-async function causalRead(node: Node, syncWait: number | undefined, signal: AbortSignal): Promise<undefined> {
-  const lease = new Lease(node, await node.pool.acquire(), () => undefined)
-  const run = (sql: string): Promise<unknown> =>
-    lease.run('query', { sql }, { timeoutMs: CAUSAL_READ_LIMIT_MS, signal })
-  try {
-    if (node.report?.isGalera === true) await run('SET SESSION wsrep_sync_wait = 1')
-    await run('SELECT 1')
-    if (node.report?.isGalera === true) await run(`SET SESSION wsrep_sync_wait = ${syncWait ?? 'DEFAULT'}`)
-  } catch (error) {
-    lease.cut(toError(error))
-    throw error
-  } finally {
-    lease.release()
+    isWrittenTo,
   }
 }

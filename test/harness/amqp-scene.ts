@@ -61,8 +61,8 @@ export class AmqpScene implements Scene {
     await this.subject.open({ hosts: hostList('rabbit'), queue: this.#queue, handle })
   }
 
-  target(): number {
-    return nodeInUse('rabbit', this.subject)
+  target(): Promise<number> {
+    return Promise.resolve(nodeInUse('rabbit', this.subject))
   }
 
   async oracles(target: number): Promise<readonly Oracle[]> {

@@ -64,8 +64,8 @@ export class MemcachedScene implements Scene {
     await this.subject.open(hostList('memcached'))
   }
 
-  target(): number {
-    return DEFAULT_TARGET
+  target(): Promise<number> {
+    return Promise.resolve(DEFAULT_TARGET)
   }
 
   oracles(target: number): Promise<readonly Oracle[]> {

@@ -1,15 +1,17 @@
 import { randomUUID } from 'node:crypto'
+import { nodes } from '../cluster/index.js'
 import { closeAll } from './closing.js'
 import { hostList, nextNode, nodeInUse } from './in-use.js'
 import { adminSql, connectSql, SQL_ACCOUNT } from './mysql-admin.js'
 import type { Recorder } from './recorder.js'
 import type { Findings, Oracle, Scene, SideLoad } from './scene.js'
 import type { SqlSubject } from './subject.js'
-import { within } from './timing.js'
+import { sleep, within } from './timing.js'
 import type { Load } from './workload.js'
 
 const ORACLE_PAUSE_MS = 2
 const ORACLE_LIMIT_MS = 30_000
+const WATCH_MS = 500
 const READ_WORKERS = 2
 const READ_PAUSE_MS = 5
 
@@ -62,8 +64,14 @@ export class MysqlScene implements Scene {
     await this.subject.open({ ...SQL_ACCOUNT, hosts: hostList('galera') })
   }
 
-  target(): number {
-    return nodeInUse('galera', this.subject)
+  /** A pool may hold connections that it does not use: unless the client says whom it writes to, the nodes do. */
+  async target(): Promise<number> {
+    if (this.subject.inUse !== undefined) return nodeInUse('galera', this.subject)
+    const before = await writeSets()
+    await sleep(WATCH_MS)
+    const after = await writeSets()
+    const grown = after.map(({ n, count }, i) => ({ n, count: count - (before[i]?.count ?? count) }))
+    return grown.reduce((a, b) => (b.count > a.count ? b : a)).n
   }
 
   async oracles(target: number): Promise<readonly Oracle[]> {
@@ -121,4 +129,14 @@ export class MysqlScene implements Scene {
     const { database } = SQL_ACCOUNT
     await adminSql(1, `DROP TABLE IF EXISTS ${database}.${this.#table}, ${database}.${this.#table}_oracle`)
   }
+}
+
+/** How many write sets each node has sent to the others. */
+function writeSets(): Promise<readonly { readonly n: number; readonly count: number }[]> {
+  return Promise.all(
+    nodes('galera').map(async ({ n }) => {
+      const [row] = await adminSql(n, `SHOW GLOBAL STATUS LIKE 'wsrep_replicated'`)
+      return { n, count: Number(row?.['Value']) }
+    }),
+  )
 }

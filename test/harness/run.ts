@@ -79,7 +79,7 @@ class Run {
     let oracleLoads = new Map<string, Workload>()
     try {
       await this.#firstAcknowledgement()
-      const n = this.#options.target ?? this.#scene.target()
+      const n = this.#options.target ?? (await this.#scene.target())
       oracles = await this.#scene.oracles(n)
       oracleLoads = new Map(oracles.map((oracle) => [oracle.name, new Workload(oracle).start()]))
       const warmFrom = performance.now()

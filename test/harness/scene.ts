@@ -45,7 +45,7 @@ export interface Scene {
   /** Further series of the main load, such as deliveries. */
   readonly series: Readonly<Record<string, Recorder>>
   /** The node to break when none was asked for: the one in use. */
-  target(): number
+  target(): Promise<number>
   /** Connects the oracles; the first one's gap is the limit. */
   oracles(target: number): Promise<readonly Oracle[]>
   /** Looks at the servers just before the fault, and again before it is healed, or at the end when it never is. */

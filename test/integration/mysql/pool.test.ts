@@ -5,6 +5,7 @@ import {
   createPool,
   InvalidOptionError,
   NoWriterError,
+  type Transaction,
   TransactionEndedError,
   type MysqlPool,
   type MysqlPoolOptions,
@@ -85,6 +86,41 @@ describe('statements', () => {
 })
 
 describe('connections', () => {
+  test('are served to all who ask at once, also before any of them comes back', async () => {
+    const fresh = open()
+    const all = await Promise.all(Array.from({ length: 10 }, () => fresh.getConnection({ timeoutMs: 20_000 })))
+    expect(all.length).toBe(10)
+    for (const connection of all) connection.release()
+    await fresh.close()
+  })
+
+  test('refuse to run anything after their release, and are cut when something still runs', async () => {
+    const connection = await db.getConnection()
+    const running = connection.query('SELECT SLEEP(30)')
+    connection.release()
+    await expect(running).rejects.toMatchObject({ code: 'HA_OUTCOME_UNKNOWN' })
+    await expect(connection.query('SELECT 1')).rejects.toThrow(/released/)
+  })
+
+  test('that were left with autocommit off lose nobody’s write', async () => {
+    const one = open({ connectionLimit: 1 })
+    const connection = await one.getConnection()
+    await connection.query('SET autocommit = 0')
+    await connection.query(`UPDATE ${table} SET n = 0 WHERE id = 1`)
+    connection.release()
+    await one.query(`UPDATE ${table} SET n = n + 1 WHERE id = 1`)
+    expect(await value(1)).toBe(11)
+    await one.close()
+  })
+
+  test('see the cluster as it is, whatever form the caller wants rows in', async () => {
+    const arrays = open({ rowsAsArray: true, typeCast: () => 'x' })
+    await arrays.ready()
+    expect(arrays.status().hosts[0]?.galera).toMatchObject({ clusterStatus: 'Primary', localState: 4 })
+    await expect(arrays.query('SELECT NULL AS constructor')).resolves.toMatchObject([[['x']], {}])
+    await arrays.close()
+  })
+
   test('stay on the writer, and a transaction left open is rolled back at release', async () => {
     const connection = await db.getConnection()
     expect(connection.host).toBe(db.status().writer.host)
@@ -157,6 +193,50 @@ describe('transactions', () => {
     await Promise.all([transfer(1, 2), transfer(2, 1)])
     expect([await value(1), await value(2)]).toEqual([12, 22])
     expect(runs).toBeGreaterThan(2)
+  })
+
+  test('that deadlock between statements that run side by side do nothing outside the transaction', async () => {
+    let met = 0
+    let meet = (): void => undefined
+    const together = new Promise<void>((resolve) => {
+      meet = resolve
+    })
+    const transfer = (first: number, second: number): Promise<unknown> =>
+      db.transaction(async (tx) => {
+        await tx.query(`UPDATE ${table} SET n = n + 1 WHERE id = ?`, [first])
+        met += 1
+        if (met === 2) meet()
+        await together
+        return Promise.all([
+          tx.query(`UPDATE ${table} SET n = n + 1 WHERE id = ?`, [second]),
+          tx.query(`INSERT INTO ${table} VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1`, [100 + first]),
+        ])
+      })
+    await Promise.all([transfer(1, 2), transfer(2, 1)])
+    expect([await value(1), await value(2), await value(101), await value(102)]).toEqual([12, 22, 1, 1])
+  })
+
+  test('refuse statements that come after their end', async () => {
+    let kept: Transaction | undefined
+    await db.transaction((tx) => {
+      kept = tx
+      return Promise.resolve()
+    })
+    await expect(kept?.query(`UPDATE ${table} SET n = 777`)).rejects.toBeInstanceOf(TransactionEndedError)
+    expect(await value(1)).toBe(10)
+  })
+
+  test('are not begun for a caller who has left, and not run again for a privilege that is missing', async () => {
+    let runs = 0
+    const count = (sql: string) => (tx: Transaction) => {
+      runs += 1
+      return tx.query(sql)
+    }
+    const left = db.transaction(count('SELECT 1'), { signal: AbortSignal.abort(new Error('gone')) })
+    await expect(left).rejects.toThrow('gone')
+    expect(runs).toBe(0)
+    await expect(db.transaction(count('USE no_such_database'))).rejects.toMatchObject({ errno: 1044 })
+    expect(runs).toBe(1)
   })
 
   test('that a statement ended before COMMIT are refused and not run again', async () => {

@@ -23,6 +23,8 @@ describe('createPool refuses at once', () => {
     ['a duration that is no number', { hosts: ['db'], probeTimeoutMs: '5' as unknown as number }, 'probeTimeoutMs'],
     ['a limit of no connections', { hosts: ['db'], connectionLimit: 0 }, 'connectionLimit'],
     ['a fraction of a connection', { hosts: ['db'], connectionLimit: 1.5 }, 'connectionLimit'],
+    ['a charset that mysql2 does not know', { hosts: ['db'], charset: 'utf8mb5' }, 'driver options'],
+    ['an ssl that mysql2 cannot use', { hosts: ['db'], ssl: true }, 'driver options'],
     ['a priority that is no number', { hosts: [{ host: 'db', priority: '1' as unknown as number }] }, 'hosts'],
     [
       'a negative duration in the environment',

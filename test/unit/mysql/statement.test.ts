@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { isPlainRead, isProvablyRead, toStatement } from '../../../src/mysql/statement.js'
+import {
+  cannotCommit,
+  isPlainRead,
+  isProvablyRead,
+  isSingleStatement,
+  toStatement,
+} from '../../../src/mysql/statement.js'
 
 describe('isProvablyRead', () => {
   test.each([
@@ -22,6 +28,9 @@ describe('isProvablyRead', () => {
     "SELECT 1 INTO OUTFILE '/tmp/x'",
     'SELECT GET_LOCK("x", 1)',
     'SELECT my_function(1)',
+    'SELECT `my_function`(1)',
+    'SELECT db.`my_function` (1)',
+    'SELECT "my_function"(1)',
     'SELECT LAST_INSERT_ID()',
     'SELECT @a := 1',
     'SELECT NEXT VALUE FOR s',
@@ -43,6 +52,33 @@ describe('isProvablyRead', () => {
   test('what goes through the reader may call functions, but not lock', () => {
     expect(isPlainRead('SELECT my_function(1)')).toBe(true)
     expect(isPlainRead('SELECT * FROM t FOR UPDATE')).toBe(false)
+  })
+})
+
+describe('a statement within a transaction', () => {
+  test.each(['INSERT INTO t VALUES (1)', ' update t set a = 1', 'SELECT 1', 'SET @a = 1', 'SAVEPOINT s'])(
+    'cannot commit it: %s',
+    (sql) => {
+      expect(cannotCommit(sql)).toBe(true)
+    },
+  )
+
+  test.each([
+    'COMMIT',
+    'TRUNCATE t',
+    'CREATE TABLE t (a INT)',
+    'CALL p()',
+    'SET autocommit = 1',
+    'INSERT INTO t VALUES (1); COMMIT',
+    'BEGIN',
+  ])('can commit it: %s', (sql) => {
+    expect(cannotCommit(sql)).toBe(false)
+  })
+
+  test('can do a part of its work only when it is several, or a procedure', () => {
+    expect(isSingleStatement("INSERT INTO t VALUES (';') ;")).toBe(true)
+    expect(isSingleStatement('INSERT INTO t VALUES (1); SELECT 1')).toBe(false)
+    expect(isSingleStatement('CALL p()')).toBe(false)
   })
 })
 
