@@ -1,5 +1,5 @@
 import * as cluster from '../../test/cluster/index.js'
-import { watchUnhandled, Workload } from '../../test/harness/index.js'
+import { watchUnhandled, Workload, type UnhandledWatch } from '../../test/harness/index.js'
 import { ACTS, perform, type ActResult } from './acts.js'
 import { Screen } from './screen.js'
 import { TokenService } from './token-service.js'
@@ -10,9 +10,7 @@ const REQUESTS_PER_SECOND = 60
 const SETTLE_MS = 10_000
 
 /** Runs the service, kills one node of each kind in turn, and returns true when nothing was lost. */
-async function show(): Promise<boolean> {
-  const unhandled = watchUnhandled()
-  const service = new TokenService()
+async function show(service: TokenService, unhandled: UnhandledWatch): Promise<boolean> {
   await service.open()
   const load = new Workload({
     workers: WORKERS,
@@ -33,10 +31,19 @@ async function show(): Promise<boolean> {
     screen.stop()
   }
   const verdict = await judge(service, load, results, unhandled, { from, to })
-  await service.close()
-  unhandled.stop()
   console.log(table(verdict))
   return verdict.problems.length === 0
+}
+
+async function showWatched(): Promise<boolean> {
+  const unhandled = watchUnhandled()
+  const service = new TokenService()
+  try {
+    return await show(service, unhandled)
+  } finally {
+    await service.close()
+    unhandled.stop()
+  }
 }
 
 async function main(): Promise<void> {
@@ -56,7 +63,7 @@ async function main(): Promise<void> {
   try {
     console.log('Real clusters on loopback addresses: 3 Galera, 3 RabbitMQ and 4 memcached nodes')
     started = (await cluster.up(cluster.KINDS, { progress })).started
-    process.exitCode = (await show()) ? 0 : 1
+    process.exitCode = (await showWatched()) ? 0 : 1
   } finally {
     await tidyUp()
   }
