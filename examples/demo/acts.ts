@@ -47,7 +47,8 @@ const FAILOVER_LIMIT_MS = 30_000
 const CALM_MS = 4000
 const WHOLE = { timeoutMs: 90_000 }
 
-const calm = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, CALM_MS))
+/** A while without faults. */
+export const calm = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, CALM_MS))
 
 /** Kills the node in use, waits for the failover, lets it run for a moment, and starts the node again. */
 export async function perform(act: Act, service: TokenService, say: (line: string) => void): Promise<ActResult> {

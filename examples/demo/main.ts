@@ -1,6 +1,6 @@
 import * as cluster from '../../test/cluster/index.js'
 import { watchUnhandled, Workload, type UnhandledWatch } from '../../test/harness/index.js'
-import { ACTS, perform, type ActResult } from './acts.js'
+import { ACTS, calm, perform, type ActResult } from './acts.js'
 import { Screen } from './screen.js'
 import { TokenService } from './token-service.js'
 import { judge, table } from './verdict.js'
@@ -25,6 +25,7 @@ async function show(service: TokenService, unhandled: UnhandledWatch): Promise<b
   screen.start()
   try {
     for (const act of ACTS) results.push(await perform(act, service, (line) => screen.say(line)))
+    await calm()
   } finally {
     to = performance.now()
     await load.finish(SETTLE_MS)

@@ -88,12 +88,6 @@ export class OptionReader {
     return value
   }
 
-  boolean(name: string, fallback: boolean): boolean {
-    const value = this.raw(name) ?? fallback
-    if (typeof value !== 'boolean') throw this.problem(name, 'must be true or false')
-    return value
-  }
-
   string(name: string): string | undefined
   string(name: string, fallback: string): string
   string(name: string, fallback?: string): string | undefined {
@@ -108,13 +102,6 @@ export class OptionReader {
       throw this.problem(name, `must be one of ${allowed.map((word) => `'${word}'`).join(', ')}`)
     }
     return value as T
-  }
-
-  /** A function, or `undefined`. */
-  callable(name: string): ((...args: never[]) => unknown) | undefined {
-    const value = this.raw(name)
-    if (value !== undefined && typeof value !== 'function') throw this.problem(name, 'must be a function')
-    return value as ((...args: never[]) => unknown) | undefined
   }
 
   /** A list of strings or objects; a single string counts as a comma-separated list. */

@@ -94,23 +94,6 @@ describe('readEnvironment()', () => {
     expect(problem).toThrow(`option '${name}' must be a`)
     expect(problem).toThrow(expect.objectContaining({ code: 'HA_INVALID_OPTION', option: name }))
   })
-
-  const flag = VARIABLES.find(({ type }) => type === 'boolean')
-  test.runIf(flag !== undefined).each([
-    ['true', true],
-    ['1', true],
-    ['On', true],
-    ['YES', true],
-    ['False', false],
-    ['0', false],
-    ['off', false],
-    ['no', false],
-  ])('reads %s as %s', (text, value) => {
-    if (flag === undefined) return
-    const name = variableName(flag.group, flag.option)
-    expect(read(flag.service, { [name]: text })).toEqual({ [flag.code]: value })
-    expect(() => read(flag.service, { [name]: 'maybe' })).toThrow(`option '${name}' must be true or false`)
-  })
 })
 
 describe('VARIABLES', () => {
