@@ -7,7 +7,6 @@ import { isQueueGone, isTemporary } from './classify.js'
 import type { Counters } from './counters.js'
 import { Deliveries, type MessageHandler } from './deliveries.js'
 import type { Session } from './session.js'
-import { StallWatch } from './stall-watch.js'
 import type { ResolvedSubscription } from './subscription.js'
 import type { Topology } from './topology.js'
 
@@ -64,7 +63,6 @@ export class ManagedConsumer implements Consumer {
   readonly #deliveries: Deliveries
   readonly #stop = new AbortController()
   readonly #started = new Deferred<undefined>()
-  readonly #watch: StallWatch
   #state: ConsumerState = 'waiting'
   #channel: Channel | undefined
   #consumerTag: string | undefined
@@ -78,15 +76,6 @@ export class ManagedConsumer implements Consumer {
     this.#context = context
     this.#deliveries = new Deliveries(subscription, handler, context.counters)
     this.#isDeclared = subscription.isPassive
-    this.#watch = new StallWatch({
-      queue: this.queue,
-      deliveredCount: () => this.#deliveries.deliveredCount,
-      heldCount: () => this.#deliveries.heldCount,
-      onStalled: (channel, reason) => {
-        this.#lastError = reason
-        channel.dismiss()
-      },
-    })
   }
 
   get queue(): string {
@@ -152,7 +141,6 @@ export class ManagedConsumer implements Consumer {
   async #close(timeoutMs: number): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'closing'
-    this.#watch.stop()
     const reason = new ClosedError(`consumer of '${this.queue}'`)
     this.#stop.abort(reason)
     this.#started.reject(reason)
@@ -243,7 +231,6 @@ export class ManagedConsumer implements Consumer {
     this.#state = 'active'
     this.#context.topology.addQueue(this.#subscription.declaration)
     this.#started.resolve(undefined)
-    this.#watch.start(channel)
   }
 
   #onDelivery(channel: Channel, raw: Parameters<Deliveries['accept']>[0] | null): void {
@@ -262,7 +249,6 @@ export class ManagedConsumer implements Consumer {
     if (this.#channel !== channel) return
     this.#channel = undefined
     this.#consumerTag = undefined
-    this.#watch.stop()
     if (this.#state !== 'active') return
     this.#state = 'waiting'
     this.#lastError = error instanceof ConnectionLostError ? error : (this.#lastError ?? error)

@@ -55,11 +55,6 @@ export class Deliveries {
     return this.#sinceHeard > 0
   }
 
-  /** Messages that were delivered and have no verdict yet. */
-  get heldCount(): number {
-    return this.#waiting.size + this.#running.size + this.#pauses.size
-  }
-
   /** Silence is no longer strange. */
   reassure(): void {
     this.#sinceHeard = 0

@@ -101,7 +101,7 @@ export class Entry {
     this.#isUncertain = true
   }
 
-  /** The broker refused this attempt. Returns how often it did. */
+  /** The broker refused this attempt, or returned it. Returns how often it did. */
   refused(): number {
     this.isInFlight = false
     this.#refusals += 1
@@ -132,6 +132,8 @@ export class Entry {
           ? `not confirmed within ${Math.round(now() - this.#startedAt)} ms`
           : reason.message
       this.settle(new PublishOutcomeUnknownError(this.id, what, reason))
+    } else if (this.returned !== undefined) {
+      this.settle(this.returned)
     } else if (this.#refusals > 0) {
       this.settle(new PublishRefusedError(this.id, this.#refusals))
     } else {

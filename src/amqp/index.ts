@@ -1,3 +1,15 @@
+/**
+ * A RabbitMQ transport over several hosts, modelled on oslo.messaging: confirmed publishing, acknowledged consuming.
+ *
+ * ```ts
+ * import { createTransport } from 'openstack-ha/amqp'
+ *
+ * const transport = createTransport({ url: 'rabbit://nova:secret@mq1,nova:secret@mq2/' })
+ * await transport.publish('', 'audit', { id: 'vm-1' }, { timeoutMs: 5000 })
+ * ```
+ *
+ * @module
+ */
 export { createTransport, type AmqpTransport } from './transport.js'
 export type { TransportOptions } from './options.js'
 export type { PublishOptions } from './letter.js'
@@ -11,30 +23,4 @@ export type { TransportStatus } from './status.js'
 export type { TransportCounters } from './counters.js'
 export type { ConnectionRole, ConnectionStatus } from './connection.js'
 export type { HostStatus } from './hosts.js'
-export {
-  ClosedError,
-  ConnectError,
-  ConnectionLostError,
-  HAError,
-  InvalidOptionError,
-  isHAError,
-  NoEndpointError,
-  TimeoutError,
-  type HAErrorCode,
-  type TimeoutPhase,
-} from '../core/errors.js'
-export type { AvailabilityStatus } from '../core/availability.js'
-export type { Client, ClientState } from '../core/client.js'
-export type { Endpoint } from '../core/endpoint.js'
-export type { Environment } from '../core/environment.js'
-export type {
-  CommonEvents,
-  EventMap,
-  EventSource,
-  FailoverEvent,
-  HostEvent,
-  OutageEndEvent,
-  OutageStartEvent,
-} from '../core/events.js'
-export type { CommonOptions } from '../core/options.js'
-export type { WaitOptions } from '../core/time-limit.js'
+export * from '../core/public.js'

@@ -31,6 +31,7 @@ export class Lane {
   #nextTag = 1
   #isFull = false
   #isRetired = false
+  #answeredAt = now()
 
   constructor(channel: Channel, maxInFlight: number, listener: LaneListener) {
     this.channel = channel
@@ -55,6 +56,11 @@ export class Lane {
     return this.#inFlight.size
   }
 
+  /** How long the broker has owed a verdict without giving any, in milliseconds. */
+  get silentMs(): number {
+    return this.#inFlight.size === 0 ? 0 : now() - this.#answeredAt
+  }
+
   get hasRoom(): boolean {
     return this.channel.isOpen && !this.#isFull && !this.#isRetired && this.#inFlight.size < this.#maxInFlight
   }
@@ -70,11 +76,13 @@ export class Lane {
     const { exchange, routingKey, content } = entry.letter
     this.#isFull = !this.channel.raw.publish(exchange, routingKey, content, entry.nextProperties())
     entry.sent()
+    if (this.#inFlight.size === 0) this.#answeredAt = now()
     this.#inFlight.set(this.#nextTag, entry)
     this.#nextTag += 1
   }
 
   #settle({ deliveryTag, multiple }: DriverConfirm, verdict: (entry: Entry) => void): void {
+    this.#answeredAt = now()
     if (multiple) {
       for (const [tag, entry] of this.#inFlight) {
         if (tag > deliveryTag) break

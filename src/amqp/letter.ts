@@ -7,7 +7,11 @@ import type { ExchangeType } from './topology.js'
 
 /** How one message is published. */
 export interface PublishOptions extends WaitOptions {
-  /** Rejects with `UnroutableError` when the message reaches no queue. @default false */
+  /**
+   * Rejects with `UnroutableError` when the message reaches no queue. Without it the broker confirms such a message and
+   * drops it, also while a node that has just started does not know its queues yet.
+   * @default true for the exchange `''`, which names the queue; false for others
+   */
   readonly mandatory?: boolean
   /** Whether the message outlives a restart of its node; quorum queues keep every message. @default true */
   readonly persistent?: boolean
@@ -59,7 +63,7 @@ export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, 
     routingKey: shortString('routingKey', routingKey),
     content,
     properties: {
-      mandatory: options.mandatory === true,
+      mandatory: options.mandatory ?? exchange === '',
       persistent: options.persistent !== false,
       messageId: options.messageId === undefined ? randomUUID() : shortString('messageId', options.messageId),
       headers: { ...options.headers },

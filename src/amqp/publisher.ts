@@ -19,6 +19,18 @@ const REFUSAL_PAUSE = Object.freeze({ initialMs: 200, factor: 2, maxMs: 2000 })
 const REOPEN_PAUSE = Object.freeze({ initialMs: 10, factor: 2, maxMs: 1000 })
 /** Age at which a channel that refuses is replaced, growing while that does not help. */
 const RENEWAL_PAUSE = Object.freeze({ initialMs: 40, factor: 2, maxMs: 5000 })
+/**
+ * After a reconnect a node may not know its queues yet: after a restart of all nodes it took seconds in which messages
+ * came back as unroutable. For so long they are sent again instead.
+ */
+const RECOVERY_MS = 10_000
+/**
+ * A channel that gives no verdict for so long is given up, while its connection lives; doubled while that does not help.
+ * A quorum queue that lost its leader can leave a channel without an answer for ever, while fresh ones are served.
+ */
+const SILENCE_MS = 5000
+const MAX_SILENCE_MS = 60_000
+const SILENCE_CHECK_MS = 1000
 /** A channel that lived so long before it refused counts as a good one. */
 const GOOD_AGE_MS = 10_000
 
@@ -54,11 +66,16 @@ export class Publisher {
   #renewalCount = 0
   #renewal: NodeJS.Timeout | undefined
   #isClosed = false
+  #hasServed = false
+  #silenceMs = SILENCE_MS
+  readonly #silenceCheck: NodeJS.Timeout
+  #recoveringUntil = 0
   #failedOpenings = 0
 
   constructor(options: PublisherOptions) {
     this.#options = options
     this.#outbox = new Outbox(options.maxMessages, options.maxBytes)
+    this.#silenceCheck = setInterval(() => this.#giveUpSilentLanes(), SILENCE_CHECK_MS).unref()
     this.#careful = new Careful(options.topology, {
       onConfirmed: (entry) => this.#confirm(entry),
       onRefused: (entry) => this.#retryLater(entry),
@@ -93,6 +110,7 @@ export class Publisher {
 
   /** Uses a new connection. */
   attach(session: Session): void {
+    if (this.#hasServed) this.#recoveringUntil = now() + RECOVERY_MS
     this.#session = session
     session.onBlocked(() => {
       this.#careful.wake()
@@ -121,6 +139,7 @@ export class Publisher {
   /** Rejects everything at once; `reasonFor` is told whether the broker may have the message. */
   close(reasonFor: (mayBeStored: boolean) => Error): void {
     this.#isClosed = true
+    clearInterval(this.#silenceCheck)
     for (const pause of this.#pauses) clearTimeout(pause)
     this.#pauses.clear()
     for (const timer of this.#refused.values()) clearTimeout(timer)
@@ -147,6 +166,7 @@ export class Publisher {
       if (!channel.isOpen) return
       this.#lane = lane
       this.#retire(old)
+      this.#hasServed = true
       this.#options.onServing(session)
       this.#sendRefused()
       this.#pump()
@@ -168,6 +188,15 @@ export class Publisher {
       this.#renewal = undefined
       if (lane === this.#lane && session.isOpen) void this.#openLane(session)
     })
+  }
+
+  #giveUpSilentLanes(): void {
+    if (this.#session?.blockedReason !== undefined) return
+    for (const lane of [this.#lane, ...this.#retired]) {
+      if (lane === undefined || lane.silentMs < this.#silenceMs) continue
+      this.#silenceMs = Math.min(2 * this.#silenceMs, MAX_SILENCE_MS)
+      lane.channel.dismiss()
+    }
   }
 
   #retire(lane: Lane | undefined): void {
@@ -228,6 +257,11 @@ export class Publisher {
   }
 
   #confirm(entry: Entry): void {
+    this.#silenceMs = SILENCE_MS
+    if (entry.returned !== undefined && now() < this.#recoveringUntil) {
+      this.#postpone(entry)
+      return
+    }
     if (entry.returned === undefined) this.#options.counters.confirmed += 1
     entry.confirmed()
     this.#outbox.release(entry)
@@ -247,6 +281,10 @@ export class Publisher {
   /** A refusal is temporary as a rule (the queue has no leader yet, is full): tried again until the caller's limit. */
   #retryLater(entry: Entry): void {
     this.#options.counters.nacked += 1
+    this.#postpone(entry)
+  }
+
+  #postpone(entry: Entry): void {
     const refusals = entry.refused()
     if (entry.isSettled) {
       this.#outbox.release(entry)

@@ -77,7 +77,7 @@ export class AmqpTransport extends Client<CommonEvents> {
    * least once, and order is not kept then. `body` is sent as it is when it is a Buffer (which is not copied: leave it
    * alone until then) or a string, else as JSON. The exchange `''` delivers to the queue named by `routingKey`.
    *
-   * Rejects with `UnroutableError` (only `mandatory`), `BackpressureError`, the broker's error (reply code in `code`, 404
+   * Rejects with `UnroutableError` (if `mandatory`), `BackpressureError`, the broker's error (reply code in `code`, 404
    * for an unknown exchange), `TimeoutError` when the limit came before it was sent, and with
    * `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
    */

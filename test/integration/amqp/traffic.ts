@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { AmqpTransport, Consumer } from '../../../src/amqp/index.js'
+import { isHAError, type AmqpTransport, type Consumer } from '../../../src/amqp/index.js'
 
 const PUBLISHERS = 16
 const WAIT = { timeout: 90_000, interval: 20 }
@@ -82,6 +82,8 @@ export class Traffic {
         this.#gaps.publish.beat()
       } catch (error) {
         this.errors.push(error)
+        // A client that was closed under us rejects at once: without this the loop would starve everything.
+        if (isHAError(error) && error.code === 'HA_CLOSED') this.#isOn = false
       }
       this.#unsettled -= 1
     }

@@ -44,12 +44,12 @@ describe('publish', () => {
     expect(messages[1]).toMatchObject({ content: Buffer.from('bytes'), properties: { messageId: 'own-id' } })
   })
 
-  test('rejects a mandatory message that no queue gets', async () => {
-    await expect(transport.publish('', named('nowhere'), 'x', { mandatory: true })).rejects.toMatchObject({
+  test('to a queue that does not exist rejects, unless the caller does not mind', async () => {
+    await expect(transport.publish('', named('nowhere'), 'x')).rejects.toMatchObject({
       code: 'HA_UNROUTABLE',
       replyCode: 312,
     })
-    await transport.publish('', named('nowhere'), 'x')
+    await transport.publish('', named('nowhere'), 'x', { mandatory: false })
     expect(transport.status().counters).toMatchObject({ returned: 1, confirmed: 1 })
   })
 
@@ -141,9 +141,13 @@ describe('consume', () => {
       (message) => void seen.push(message.content.toString()),
     )
     await onNode(1, (channel) => channel.deleteQueue(queue))
-    await expect.poll(() => consumer.status().state, POLL).toBe('waiting')
+    const publish = (): Promise<boolean> =>
+      transport.publish('amq.topic', queue, 'again', { mandatory: true }).then(
+        () => true,
+        () => false,
+      )
+    await expect.poll(publish, POLL).toBe(true)
     await expect.poll(() => consumer.status().state, POLL).toBe('active')
-    await transport.publish('amq.topic', queue, 'again', { mandatory: true })
     await expect.poll(() => seen, POLL).toEqual(['again'])
   })
 
@@ -185,7 +189,7 @@ describe('the end', () => {
     })
     await transport.publish('', queue, 'x')
     await expect.poll(() => transport.status().consumers[0]?.running, POLL).toBe(1)
-    const late = transport.publish('', named('nowhere'), 'y')
+    const late = transport.publish('', named('nowhere'), 'y', { mandatory: false })
     const closed = transport.close()
     gate.resolve()
     await Promise.all([closed, late])

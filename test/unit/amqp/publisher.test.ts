@@ -101,6 +101,30 @@ describe('the publisher', () => {
     expect(setup.counters).toMatchObject({ returned: 1, confirmed: 1 })
   })
 
+  test('gives up a channel that gives no verdict, and sends again on a fresh one', async () => {
+    const setup = setUp()
+    const { connection, channel } = await attach(setup)
+    const message = setup.publish('', 'a')
+    await expect.poll(() => bodies(connection.confirmChannels[1]), { timeout: 15_000 }).toEqual(['a'])
+    expect(channel.closeCount).toBe(1)
+    ack(connection.confirmChannels[1] as StubChannel, 1)
+    await message
+  })
+
+  test('sends a message again that came back soon after a reconnect', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { channel } = await attach(setup)
+    const message = setup.publish('', 'a', { messageId: 'm' })
+    channel.emit('return', { fields: {}, properties: { messageId: 'm' } })
+    ack(channel, 1)
+    await expect.poll(() => bodies(channel)).toEqual(['a', 'a'])
+    ack(channel, 2)
+    await message
+    expect(setup.counters).toMatchObject({ returned: 1, resent: 1, confirmed: 1 })
+  })
+
   test('rejects only the message to the unknown exchange, which the broker names', async () => {
     const setup = setUp()
     const { connection, channel } = await attach(setup)
