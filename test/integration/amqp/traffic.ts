@@ -56,15 +56,10 @@ export class Traffic {
     await expect.poll(() => confirmed.size >= goals[0] && delivered.size >= goals[1], WAIT).toBe(true)
   }
 
-  /** Stops publishing and waits until every call has ended. */
-  async stop(): Promise<void> {
-    this.#isOn = false
-    await Promise.all(this.#workers)
-  }
-
   /** Stops publishing and waits until everything confirmed has been delivered. */
   async finish(): Promise<void> {
-    await this.stop()
+    this.#isOn = false
+    await Promise.all(this.#workers)
     await expect.poll(() => this.lost, WAIT).toEqual([])
   }
 
