@@ -68,11 +68,6 @@ export class DriverConnection {
     return this.#connection.threadId
   }
 
-  /** The mysql2 connection, for callers that need its interface. */
-  get native(): Connection {
-    return this.#connection
-  }
-
   run(method: Method, statement: DriverStatement): Promise<DriverResult> {
     return this.#call((done) => {
       const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void

@@ -1,4 +1,4 @@
-import { ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
+import { ClosedError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, sleep } from '../core/timing.js'
 import { classify } from './classify.js'
@@ -19,7 +19,6 @@ export class Lease {
   readonly node: Node
   readonly #session: Session
   readonly #onReleased: (lease: Lease) => void
-  readonly startedAt: number = now()
   #isReleased = false
   #running = 0
 
@@ -27,10 +26,6 @@ export class Lease {
     this.node = node
     this.#session = session
     this.#onReleased = onReleased
-  }
-
-  get isReleased(): boolean {
-    return this.#isReleased
   }
 
   get isInTransaction(): boolean {
@@ -43,7 +38,7 @@ export class Lease {
 
   /** Sends one statement. Rejects with the server's error, or with why the connection was lost or given up. */
   async run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
-    if (this.#isReleased) throw new Error('the connection was released already')
+    if (this.#isReleased) throw new ClosedError('released connection')
     if (limits.signal?.aborted === true) throw abortReason(limits.signal)
     return this.#send(method, statement, limits)
   }

@@ -62,7 +62,8 @@ export class Node {
   #answeredAskedAt = 0
   #viewSeenAt = 0
   #suspectSince = 0
-  #unfitForced: string | undefined
+  /** When the node last refused a write as read-only; its reports count again once they were asked for after that. */
+  #refusedWriteAt: number | undefined
 
   constructor(host: MysqlHost, options: ResolvedMysqlPoolOptions, listener: NodeListener) {
     this.host = host
@@ -132,10 +133,12 @@ export class Node {
     return this.#previousReport !== undefined || this.state === 'down'
   }
 
+  /** {@link Fitness.ageMs} now. */
   get ageMs(): number {
     return this.#fitness.ageMs(this.#report?.uptimeMs ?? 0)
   }
 
+  /** {@link Fitness.requiredAgeMs} now. */
   get requiredAgeMs(): number {
     return this.#fitness.requiredAgeMs
   }
@@ -144,7 +147,7 @@ export class Node {
   unfitFor(role: 'write' | 'read'): string | undefined {
     if (this.state === 'unknown') return 'was not reached yet'
     if (this.state === 'down' || this.#report === undefined) return 'is down'
-    if (role === 'write' && this.#unfitForced !== undefined) return this.#unfitForced
+    if (role === 'write' && this.#refusedWriteAt !== undefined) return 'refused a write as read-only'
     return role === 'write' ? unfitForWrites(this.#report) : unfitForReads(this.#report)
   }
 
@@ -201,7 +204,7 @@ export class Node {
         this.#lastError = cause
         return
       case 'readOnly':
-        this.#unfitForced = 'refused a write as read-only'
+        this.#refusedWriteAt = now()
         this.suspect(cause)
         this.#listener.onChange(this)
         return
@@ -272,7 +275,7 @@ export class Node {
     this.#answeredAskedAt = askedAt
     this.#misses = 0
     this.#isMisconfigured = false
-    this.#unfitForced = undefined
+    if (this.#refusedWriteAt !== undefined && askedAt > this.#refusedWriteAt) this.#refusedWriteAt = undefined
     if (this.state !== 'up') {
       if (this.state === 'down') this.pool.allowDial()
       this.#lifecycle.enter('up')
@@ -280,7 +283,6 @@ export class Node {
     }
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
-    this.#listener.onChange(this)
     this.#listener.onChange(this)
   }
 

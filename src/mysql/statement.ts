@@ -1,3 +1,4 @@
+import { InvalidOptionError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { DriverStatement } from './driver.js'
 
@@ -18,7 +19,8 @@ export interface Statement {
 export function toStatement(sql: string | StatementOptions, values?: unknown): Statement {
   if (typeof sql === 'string') return { driver: values === undefined ? { sql } : { sql, values }, limits: {} }
   const { timeoutMs, signal, ...rest } = sql
-  if ('timeout' in rest) throw new TypeError("use 'timeoutMs' instead of mysql2's 'timeout'")
+  if ('timeout' in rest)
+    throw new InvalidOptionError('timeout', "is mysql2's and leaves the connection unusable: use timeoutMs")
   return { driver: values === undefined ? rest : { ...rest, values }, limits: { timeoutMs, signal } }
 }
 

@@ -82,10 +82,6 @@ export class Writer {
     return this.#state.value === 'none' ? undefined : this.#state.node
   }
 
-  get leases(): ReadonlySet<Lease> {
-    return this.#leases
-  }
-
   status(): WriterStatus {
     return Object.freeze({ host: this.node?.name, state: this.#state.value, reason: this.#result.reason })
   }
