@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { heal, start, whole } from '../../cluster/index.js'
-import { measure, MysqlScene, OurMysql, violations, type FaultName, type MysqlMode } from '../../harness/index.js'
+import { createPool } from '../../../src/mysql/index.js'
+import { heal, kill, nodes, start, whole } from '../../cluster/index.js'
+import {
+  measure,
+  MysqlScene,
+  OurMysql,
+  SQL_ACCOUNT,
+  violations,
+  type FaultName,
+  type MysqlMode,
+} from '../../harness/index.js'
 
 const CLIENT_ADDRESS = '127.0.9.11'
 const WHOLE = { timeoutMs: 120_000 }
@@ -32,4 +41,31 @@ describe('a pool under traffic', () => {
       await whole('galera', WHOLE)
     },
   )
+})
+
+test('a quiet pool goes back to the preferred node once that is old enough, and not before', async () => {
+  const failbackDelayMs = 3000
+  const hosts = nodes('galera').map(({ host }) => host)
+  const db = createPool({
+    env: {},
+    hosts,
+    ...SQL_ACCOUNT,
+    failbackDelayMs,
+    probeIntervalMs: 300,
+    passiveProbeIntervalMs: 300,
+  })
+  await db.ready()
+  const [first, second] = db.status().hosts.map(({ host }) => host)
+  expect(db.status().writer.host).toBe(first)
+  const changes: { readonly to: string | undefined; readonly at: number }[] = []
+  db.on('failover', ({ to }) => changes.push({ to, at: performance.now() }))
+  let backAt = Infinity
+  db.on('hostUp', () => (backAt = Math.min(backAt, performance.now())))
+  await kill('galera', 1)
+  await expect.poll(() => changes.map(({ to }) => to), { timeout: 30_000 }).toEqual([second])
+  await start('galera', 1)
+  await expect.poll(() => changes.map(({ to }) => to), { timeout: 60_000 }).toEqual([second, first])
+  expect((changes[1]?.at ?? 0) - backAt).toBeGreaterThan(failbackDelayMs - 100)
+  await expect(db.query('SELECT 1 AS one')).resolves.toMatchObject([[{ one: 1 }], {}])
+  await db.close()
 })
