@@ -42,8 +42,7 @@ export async function repairRabbit(
     // Without a reported partition it may just be that the nodes have not connected to each other again.
     const isReported = [...all.values()].some(({ partitions }) => partitions.length > 0)
     if (lastedMs < (isReported ? CALM_MS : patienceMs)) return 'they disagree'
-    const away = suspects.filter((n) => all.has(n) && !restarted.has(n))
-    const outsider = mostRejected(all, away.length > 0 ? away : [...all.keys()])
+    const outsider = chooseOutsider(all, suspects, restarted)
     restarted.add(outsider)
     progress(`node ${outsider} is partitioned: restarting it`)
     await restart(outsider)
@@ -62,9 +61,23 @@ function agree(all: Views): boolean {
   return [...all.keys()].every((n) => rejections(all, n) === 0)
 }
 
-/** While the two sides have not seen everything yet, this alone can be a tie between the outsider and a good node. */
-function mostRejected(all: Views, candidates: readonly number[]): number {
-  return candidates.reduce((a, b) => (rejections(all, b) > rejections(all, a) ? b : a))
+/**
+ * Known to have been away before any other, and nobody a second time before everyone else had its turn.
+ *
+ * When two nodes reject each other, restarting a third changes nothing: Erlang ends further connections to prevent
+ * overlapping partitions, so the two need not include the one that was away.
+ */
+function chooseOutsider(all: Views, suspects: readonly number[], restarted: ReadonlySet<number>): number {
+  const booted = [...all.keys()]
+  const fresh = booted.filter((n) => !restarted.has(n) && disagreements(all, n) > 0)
+  const away = fresh.filter((n) => suspects.includes(n))
+  const candidates = [away, fresh, booted].find(({ length }) => length > 0) ?? booted
+  return candidates.reduce((a, b) => (disagreements(all, b) > disagreements(all, a) ? b : a))
+}
+
+/** How many nodes do without node `n`, and how many it does without itself. */
+function disagreements(all: Views, n: number): number {
+  return rejections(all, n) + (all.get(n)?.partitions.length ?? 0)
 }
 
 /** How many nodes do without node `n`. */
