@@ -96,6 +96,12 @@ export class OptionReader {
     return value
   }
 
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.raw(name) ?? fallback
+    if (typeof value !== 'boolean') throw this.problem(name, 'must be true or false')
+    return value
+  }
+
   oneOf<const T extends string>(name: string, allowed: readonly T[], fallback: T): T {
     const value = this.raw(name) ?? fallback
     if (!allowed.includes(value as T)) {

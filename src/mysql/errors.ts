@@ -42,10 +42,18 @@ export class StatementOutcomeUnknownError extends HAError {
   }
 }
 
-/** The answer to COMMIT was lost: the transaction is committed, or it is not. It was not run again. */
+/**
+ * The answer to COMMIT was lost: the transaction is committed, or it is not. It was not run again.
+ *
+ * With `exactlyOnce` it means that the commit fence had no verdict in time, and `fenceError` says why.
+ */
 export class CommitOutcomeUnknownError extends StatementOutcomeUnknownError {
-  constructor(host: string, cause: Error) {
+  readonly fenceError: Error | undefined
+
+  constructor(host: string, cause: Error, fenceError?: Error) {
     super(host, cause, 'COMMIT')
+    this.fenceError = fenceError
+    if (fenceError !== undefined) this.message += `; no verdict of the commit fence: ${fenceError.message}`
   }
 }
 
@@ -69,5 +77,18 @@ export class QueueFullError extends HAError {
 
   constructor(waiting: number) {
     super(`${waiting} callers wait for a connection already (queueLimit)`)
+  }
+}
+
+/**
+ * `exactlyOnce` was asked for and the commit fence cannot be had: its table is missing and may not be created (the
+ * message says what to run), or there are several hosts without Galera, between which it proves nothing.
+ */
+export class FenceUnavailableError extends HAError {
+  readonly code = 'HA_FENCE_UNAVAILABLE'
+  override readonly safeToRetry = true
+
+  constructor(problem: string, cause?: unknown) {
+    super(`exactlyOnce is not possible: ${problem}`, cause === undefined ? undefined : { cause })
   }
 }

@@ -19,6 +19,7 @@ export { PoolConnection } from './connection.js'
 export type { Queryable } from './connection.js'
 export { Transaction } from './transaction.js'
 export type { TransactionOptions } from './transaction.js'
+export type { FenceStatus } from './fence.js'
 export type { StatementOptions } from './statement.js'
 export type { Field, QueryResult, ResultHeader, Row } from './result.js'
 export type { MysqlHostStatus, NodeState } from './node-status.js'
@@ -26,6 +27,7 @@ export type { NodePoolStatus } from './node-pool.js'
 export type { WriterStatus } from './writer.js'
 export {
   CommitOutcomeUnknownError,
+  FenceUnavailableError,
   NoWriterError,
   QueueFullError,
   StatementOutcomeUnknownError,

@@ -70,6 +70,8 @@ export interface MysqlPoolOptions extends CommonOptions, Partial<Record<(typeof 
   retryIntervalMs?: number
   /** Longest pause after a deadlock. @default 10_000 */
   maxRetryIntervalMs?: number
+  /** `transaction` asks the commit fence unless told otherwise; `ready()` then makes its table. @default false */
+  exactlyOnce?: boolean
   /** `sql_mode` of every connection; `''` sets it empty. @default 'TRADITIONAL' */
   sqlMode?: string
   /** `wsrep_sync_wait` of every connection on Galera; not set by default. */
@@ -106,6 +108,7 @@ export interface ResolvedMysqlPoolOptions {
   readonly maxRetries: number
   readonly retryIntervalMs: number
   readonly maxRetryIntervalMs: number
+  readonly exactlyOnce: boolean
   readonly sqlMode: string | undefined
   readonly wsrepSyncWait: number | undefined
   readonly localAddress: string | undefined
@@ -139,6 +142,7 @@ export function resolveMysqlOptions(given: MysqlPoolOptions): ResolvedMysqlPoolO
     maxRetries: read.integer('maxRetries', 20),
     retryIntervalMs: read.duration('retryIntervalMs', 100),
     maxRetryIntervalMs: read.duration('maxRetryIntervalMs', 10_000),
+    exactlyOnce: read.boolean('exactlyOnce', false),
     sqlMode: read.string('sqlMode', 'TRADITIONAL'),
     wsrepSyncWait: read.raw('wsrepSyncWait') === undefined ? undefined : read.integer('wsrepSyncWait', 0, { max: 15 }),
     localAddress: read.string('localAddress'),

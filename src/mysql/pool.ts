@@ -9,6 +9,7 @@ import { classify } from './classify.js'
 import { PoolConnection, withOutcome, type Queryable } from './connection.js'
 import { sameComponent } from './election.js'
 import { NoWriterError, type HostReason } from './errors.js'
+import { Fence, type FenceStatus } from './fence.js'
 import { Gate, type Role } from './gate.js'
 import { Lease } from './lease.js'
 import type { NodePoolStatus } from './node-pool.js'
@@ -17,7 +18,8 @@ import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, resolveMysqlOptions, type MysqlPoolOptions, type ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
 import { isPlainRead, isProvablyRead, isSingleStatement, toStatement, type StatementOptions } from './statement.js'
-import { runTransaction, type Transaction, type TransactionOptions } from './transaction.js'
+import type { Transaction, TransactionOptions } from './transaction.js'
+import { runTransaction } from './transaction-run.js'
 import { Writer, type WriterStatus } from './writer.js'
 
 /** A frozen snapshot of a pool. */
@@ -30,6 +32,8 @@ export interface MysqlPoolStatus {
   readonly waiting: number
   /** Connections that are checked out. */
   readonly borrowed: number
+  /** Verdicts of the commit fence (`exactlyOnce`). */
+  readonly fence: FenceStatus
   /** The longest failover to expect from this client's settings, in milliseconds; the cluster's own pause comes on top. */
   readonly maxFailoverMs: number
 }
@@ -53,6 +57,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   readonly #nodes: readonly Node[]
   readonly #writer: Writer
   readonly #gate: Gate
+  readonly #fence: Fence
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
   #readers: readonly Node[] = []
@@ -84,6 +89,13 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       limitMs: (role) => this.#limitMs(role),
       onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
+    })
+    this.#fence = new Fence({
+      database: this.#options.driverOptions['database'] as string | undefined,
+      user: this.#options.driverOptions['user'] as string | undefined,
+      hostCount: this.#nodes.length,
+      verdictTimeoutMs: this.#options.failoverTimeoutMs,
+      acquire: (limits) => this.#gate.acquire('write', limits),
     })
     // As many transactions listen as there are; the warning would go to the console.
     setMaxListeners(0, this.#closed.signal)
@@ -117,19 +129,29 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
    *
    * `body` is run again as a whole after a deadlock, a certification failure, a lock wait time-out, or when its
    * connection was lost before COMMIT; so whatever it does outside the database must bear that. When the answer to
-   * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again. What `body` throws is thrown, after
-   * a rollback.
+   * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again; with `exactlyOnce` the commit fence
+   * finds out what happened instead. What `body` throws is thrown, after a rollback.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
     const acquire = (limits: WaitOptions): Promise<Lease> => this.#gate.acquire('write', limits)
+    const host = { acquire, options: this.#options, closed: this.#closed.signal, fence: this.#fence }
     this.#transactions += 1
     try {
-      return await runTransaction({ acquire, options: this.#options, closed: this.#closed.signal }, body, options)
+      return await runTransaction(host, body, options)
     } finally {
       this.#transactions -= 1
       this.#noteIdle()
     }
+  }
+
+  /**
+   * Waits until a host is usable, and with `exactlyOnce` until the table of the commit fence is there: see
+   * {@link Client.ready}. Rejects with `FenceUnavailableError` when it cannot be.
+   */
+  override async ready(options: WaitOptions = {}): Promise<void> {
+    await super.ready(options)
+    if (this.#options.exactlyOnce) await this.#fence.prepare(options)
   }
 
   /** What the pool knows now. Holds no password. */
@@ -141,6 +163,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       hosts: Object.freeze(this.#nodes.map((node) => node.status())),
       waiting: this.#gate.waiting,
       borrowed: this.#leases.size,
+      fence: this.#fence.status(),
       maxFailoverMs: maxFailoverMs(this.#options),
     })
   }

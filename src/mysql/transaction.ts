@@ -1,12 +1,9 @@
-import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
-import { waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, sleep } from '../core/timing.js'
-import { classify, isRerunnable, type Outcome } from './classify.js'
-import { commit, withOutcome, type Queryable } from './connection.js'
-import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
+import type { WaitOptions } from '../core/time-limit.js'
+import { classify, type Outcome } from './classify.js'
+import { withOutcome, type Queryable } from './connection.js'
+import { StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
 import type { Lease } from './lease.js'
-import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
 import { toStatement, type StatementOptions } from './statement.js'
 
@@ -17,6 +14,12 @@ export interface TransactionOptions extends WaitOptions {
   readonly isolationLevel?: 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE'
   /** The server refuses writes. */
   readonly readOnly?: boolean
+  /**
+   * Asks the commit fence when the answer to COMMIT was lost, so that the function is committed exactly once and its
+   * caller need not care. Costs one more insert per attempt, into the table `openstack_ha_fence`, which is made when it
+   * is missing. Rejects with {@link FenceUnavailableError} when it cannot be had. @default the pool's `exactlyOnce`
+   */
+  readonly exactlyOnce?: boolean
 }
 
 /**
@@ -119,129 +122,6 @@ export class Transaction implements Queryable {
     }
     if (this.#ended !== undefined) throw this.#ended
   }
-}
-
-/** What {@link runTransaction} needs of the pool. @internal */
-export interface TransactionHost {
-  readonly acquire: (limits: WaitOptions) => Promise<Lease>
-  readonly options: Pick<ResolvedMysqlPoolOptions, 'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs'>
-  /** Aborted when the pool is destroyed. */
-  readonly closed: AbortSignal
-}
-
-type Body<T> = (tx: Transaction) => Promise<T>
-type Attempt<T> =
-  { readonly value: T } | { readonly error: unknown; readonly outcome: Outcome; readonly isBusy: boolean }
-
-/**
- * Runs `body` in a transaction until it is committed, or until an error that running it again cannot mend.
- *
- * A lost connection runs it again at once (there is a new writer), a deadlock after a pause. What is not known to have
- * failed is never repeated, and when the caller's limit cuts a COMMIT short its outcome is unknown. @internal
- */
-export async function runTransaction<T>(host: TransactionHost, body: Body<T>, options: TransactionOptions): Promise<T> {
-  const stop = new AbortController()
-  const outside = options.signal === undefined ? host.closed : AbortSignal.any([host.closed, options.signal])
-  const run = new TransactionRun(host, body, options, AbortSignal.any([stop.signal, outside]))
-  const late = (elapsedMs: number): Error => run.interrupted(new TimeoutError('operation', elapsedMs, 'transaction'))
-  try {
-    return await waitWithin(run.repeat(), { timeoutMs: options.timeoutMs, signal: outside }, late, (reason) =>
-      stop.abort(reason),
-    )
-  } catch (error) {
-    throw outside.aborted ? run.interrupted(error) : error
-  }
-}
-
-class TransactionRun<T> {
-  readonly #host: TransactionHost
-  readonly #body: Body<T>
-  readonly #options: TransactionOptions
-  readonly #signal: AbortSignal
-  /** The node that was sent a COMMIT and has not answered. */
-  #committingOn: string | undefined
-
-  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, signal: AbortSignal) {
-    this.#host = host
-    this.#body = body
-    this.#options = options
-    this.#signal = signal
-  }
-
-  /** What the caller is told who gives up now, for `reason`. */
-  interrupted<E>(reason: E): E | CommitOutcomeUnknownError {
-    if (this.#committingOn === undefined || reason instanceof CommitOutcomeUnknownError) return reason
-    return new CommitOutcomeUnknownError(this.#committingOn, toError(reason))
-  }
-
-  async repeat(): Promise<T> {
-    const { retryIntervalMs, maxRetryIntervalMs, maxRetries: poolRetries } = this.#host.options
-    const { maxRetries = poolRetries } = this.#options
-    const backoff = { initialMs: retryIntervalMs, factor: 2, maxMs: maxRetryIntervalMs }
-    for (let attempt = 1, conflicts = 0; ; attempt += 1) {
-      const lease = await this.#host.acquire({ signal: this.#signal })
-      const result = await this.#attempt(lease)
-      if ('value' in result) return result.value
-      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#signal.aborted) throw result.error
-      if (result.isBusy || result.outcome === 'rolledBack' || result.outcome === 'lockWait') {
-        conflicts += 1
-        await sleep(backoffDelay(conflicts, backoff), this.#signal)
-      }
-    }
-  }
-
-  /** One run of the function; `statementFailed` stands for everything that must not be run again. */
-  async #attempt(lease: Lease): Promise<Attempt<T>> {
-    const tx = new Transaction(lease, this.#signal)
-    const onAbort = (): void => lease.cut(abortReason(this.#signal))
-    this.#signal.addEventListener('abort', onAbort, { once: true })
-    let isInBody = false
-    try {
-      if (this.#signal.aborted) throw abortReason(this.#signal)
-      await this.#begin(lease)
-      isInBody = true
-      const value = await this.#body(tx)
-      await tx.settle()
-      isInBody = false
-      await this.#commit(lease)
-      return { value }
-    } catch (error) {
-      const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
-      return { error, outcome, isBusy: classify(error).node === 'busy' }
-    } finally {
-      this.#signal.removeEventListener('abort', onAbort)
-      await tx.end()
-      lease.release()
-    }
-  }
-
-  async #begin(lease: Lease): Promise<void> {
-    const { isolationLevel, readOnly } = this.#options
-    if (isolationLevel !== undefined) {
-      await lease.run('query', { sql: `SET TRANSACTION ISOLATION LEVEL ${isolationLevel}` })
-    }
-    await lease.run('query', { sql: readOnly === true ? 'START TRANSACTION READ ONLY' : 'START TRANSACTION' })
-  }
-
-  async #commit(lease: Lease): Promise<void> {
-    if (this.#signal.aborted) throw abortReason(this.#signal)
-    this.#committingOn = lease.node.name
-    try {
-      await commit(lease)
-    } catch (error) {
-      // Known again, unless it is what makes it unknown.
-      if (!(error instanceof CommitOutcomeUnknownError)) this.#committingOn = undefined
-      throw error
-    }
-    this.#committingOn = undefined
-  }
-}
-
-/** Of BEGIN and COMMIT: what is unknown, what ended before its COMMIT, and what is refused for good is never repeated. */
-function outcomeOf(error: unknown): Outcome {
-  if (error instanceof TransactionEndedError || error instanceof StatementOutcomeUnknownError) return 'statementFailed'
-  const { outcome, node } = classify(error)
-  return node === 'misconfigured' ? 'statementFailed' : outcome
 }
 
 function hasCause(error: unknown, wanted: unknown): boolean {
