@@ -5,12 +5,15 @@ import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
 import { failover, failoverTable } from './failover.js'
+import { forUpdate, forUpdateTable, transferClients } from './for-update/index.js'
+import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
        npm run bench -- overhead mysql [options]
+       npm run bench -- for-update [options]
 
 failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
@@ -23,10 +26,16 @@ overhead: what ours costs, compared with the driver below it
   --runs N        pairs of rounds for each line of the table (100)
   --round-ms MS   how long one round takes (50)
 
+for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
+  --runs N        runs of each client with each fault (1)
+  --faults LIST   kill of the writer, blackhole of one process (kill,blackhole)
+  --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
+  --seconds S     how long is looked at before and after the fault (6)
+
   --json FILE     write everything that was measured to a file
   --suspect-timeout-ms MS, --net-ticktime S   change the clusters for these runs
 
-Exits with 1 when a fault did not bite, when our client broke a promise, or when the goal was missed.`
+Exits with 1 when a fault did not bite, when our client broke a promise, or when a goal was missed.`
 
 const progress = (line: string): void => console.error(line)
 
@@ -38,9 +47,9 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     const plan = {
       service,
       subjects: chosen(service, values.peers),
-      faults: values.faults.split(',').map(faultName),
+      faults: (values.faults ?? 'kill,freeze,blackhole').split(',').map(faultName),
       runs: count(values.runs ?? '1'),
-      seconds: count(values.seconds),
+      seconds: count(values.seconds ?? '15'),
     }
     if (!plan.subjects.every(isOurs)) installPeers()
     return onCluster(KIND_OF[service], upOptions(values), async () => {
@@ -60,6 +69,22 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       save(values, results)
       console.log(overheadTable(results, plan))
       return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  'for-update': async (_service, values) => {
+    const plan = {
+      clients: transferClients(values.peers),
+      faults: (values.faults ?? 'kill,blackhole').split(',').map(transferFault),
+      runs: count(values.runs ?? '1'),
+      seconds: count(values.seconds ?? '6'),
+    }
+    const options = upOptions(values)
+    return onCluster('galera', options, async () => {
+      const { results, problems } = await claimed('galera', options, () => forUpdate(plan, progress))
+      save(values, results)
+      console.log(forUpdateTable(results, plan))
+      for (const problem of problems) console.log(`\n${problem}`)
+      return problems.length === 0
     })
   },
 }
@@ -98,9 +123,9 @@ function parse() {
     allowPositionals: true,
     options: {
       runs: { type: 'string' },
-      faults: { type: 'string', default: 'kill,freeze,blackhole' },
+      faults: { type: 'string' },
       peers: { type: 'string' },
-      seconds: { type: 'string', default: '15' },
+      seconds: { type: 'string' },
       'round-ms': { type: 'string', default: '50' },
       json: { type: 'string' },
       'suspect-timeout-ms': { type: 'string' },
@@ -115,6 +140,11 @@ function isService(word: string | undefined): word is Service {
 
 function faultName(name: string): FaultName {
   if (!isFaultName(name)) throw new Error(`there is no fault '${name}'\n\n${USAGE}`)
+  return name
+}
+
+function transferFault(name: string): TransferFault {
+  if (name !== 'kill' && name !== 'blackhole') throw new Error(`for-update has no fault '${name}'\n\n${USAGE}`)
   return name
 }
 
