@@ -5,7 +5,7 @@ import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
 import { failover, failoverTable } from './failover.js'
-import { forUpdate, forUpdateTable, transferClients } from './for-update/index.js'
+import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-update/index.js'
 import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
@@ -28,9 +28,11 @@ overhead: what ours costs, compared with the driver below it
 
 for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
   --runs N        runs of each client with each fault (1)
-  --faults LIST   kill of the writer, blackhole of one process (kill,blackhole)
+  --faults LIST   kill of the writer, blackhole of one process (kill,blackhole);
+                  none for the rates alone
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at before and after the fault (6)
+  --turns N       turns in which the rates are compared, without fault; 0 leaves that out (15)
 
   --json FILE     write everything that was measured to a file
   --suspect-timeout-ms MS, --net-ticktime S   change the clusters for these runs
@@ -74,15 +76,20 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
   'for-update': async (_service, values) => {
     const plan = {
       clients: transferClients(values.peers),
-      faults: (values.faults ?? 'kill,blackhole').split(',').map(transferFault),
+      faults: (values.faults ?? 'kill,blackhole')
+        .split(',')
+        .filter((word) => word !== 'none')
+        .map(transferFault),
       runs: count(values.runs ?? '1'),
       seconds: count(values.seconds ?? '6'),
+      turns: values.turns === '0' ? 0 : count(values.turns ?? '15'),
     }
     const options = upOptions(values)
     return onCluster('galera', options, async () => {
-      const { results, problems } = await claimed('galera', options, () => forUpdate(plan, progress))
-      save(values, results)
-      console.log(forUpdateTable(results, plan))
+      const { results, rates, problems } = await claimed('galera', options, () => forUpdate(plan, progress))
+      save(values, { results, rates })
+      if (results.length > 0) console.log(`${forUpdateTable(results, plan)}\n`)
+      if (rates.length > 0) console.log(ratesTable(rates, plan))
       for (const problem of problems) console.log(`\n${problem}`)
       return problems.length === 0
     })
@@ -125,6 +132,7 @@ function parse() {
       runs: { type: 'string' },
       faults: { type: 'string' },
       peers: { type: 'string' },
+      turns: { type: 'string' },
       seconds: { type: 'string' },
       'round-ms': { type: 'string', default: '50' },
       json: { type: 'string' },

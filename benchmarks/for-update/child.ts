@@ -32,7 +32,17 @@ export class TransferChild {
 
   /** The host that has committed the last transfer. */
   async where(): Promise<string | undefined> {
-    return (await this.#ask('where')).host
+    return (await this.#ask('progress')).host
+  }
+
+  /** Transfers committed so far. */
+  async committed(): Promise<number> {
+    return (await this.#ask('progress')).committed
+  }
+
+  /** Starts nothing new until the next `start`; resolves when nothing is under way. */
+  async pause(): Promise<void> {
+    await this.#ask('pause', this.#settleMs + ANSWER_LIMIT_MS)
   }
 
   /** Ends the work; the process ends by itself soon after. */

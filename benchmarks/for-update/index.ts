@@ -2,6 +2,7 @@ import { up } from '../../test/cluster/index.js'
 import { percentile } from '../../test/harness/index.js'
 import { table } from '../table.js'
 import { type ClientName, CLIENTS } from './clients.js'
+import { PEER, type TransferRate, transferRates } from './rates.js'
 import { PROCESSES, type TransferFault, type TransferResult, transferRun, WORKERS } from './run.js'
 
 /** What the command line asks for. */
@@ -10,11 +11,14 @@ export interface ForUpdatePlan {
   readonly faults: readonly TransferFault[]
   readonly runs: number
   readonly seconds: number
+  /** Turns in which the rates are compared; none with 0. */
+  readonly turns: number
 }
 
 /** Outcome of all runs, and what is wrong with it. */
 export interface ForUpdateReport {
   readonly results: readonly TransferResult[]
+  readonly rates: readonly TransferRate[]
   readonly problems: readonly string[]
 }
 
@@ -56,7 +60,9 @@ export async function forUpdate(plan: ForUpdatePlan, progress: (line: string) =>
       }
     }
   }
-  return { results, problems: [...problems, ...slow(results)] }
+  if (plan.turns > 0) progress(`for-update without fault, ${plan.turns} turns`)
+  const rates = plan.turns > 0 ? await transferRates(plan.turns) : []
+  return { results, rates, problems: [...problems, ...slow(rates)] }
 }
 
 function problemsOf(result: TransferResult): readonly string[] {
@@ -80,34 +86,34 @@ function problemsOf(result: TransferResult): readonly string[] {
   return broken.length === 0 ? doubts : [...doubts, `${where}: ${broken.join('; ')}`]
 }
 
-function slow(results: readonly TransferResult[]): readonly string[] {
-  return Object.entries(RATE_GOALS).flatMap(([client, goal]) => {
-    const ratios = rateRatios(
-      results,
-      results.filter((each) => each.client === client),
-    )
-    const ratio = percentile(ratios, 0.5)
-    return ratios.length === 0 || ratio >= goal ? [] : [`${client}: ${ratio.toFixed(2)} x mysql2 in order, not ${goal}`]
+function slow(rates: readonly TransferRate[]): readonly string[] {
+  return rates.flatMap(({ client, ratio: { median } }) => {
+    const goal = RATE_GOALS[client] ?? 0
+    return median >= goal ? [] : [`${client}: ${median.toFixed(2)} x the rate of ${PEER}, not ${goal}`]
   })
 }
 
-/** Of each run, the rate compared with that of mysql2 in order in the same run. */
-function rateRatios(results: readonly TransferResult[], group: readonly TransferResult[]): readonly number[] {
-  return group.flatMap((each) => {
-    const nth = results.filter(({ client, fault }) => client === each.client && fault === each.fault).indexOf(each)
-    const peers = results.filter(({ client, fault }) => client === 'mysql2-in-order' && fault === each.fault)
-    const peer = peers[nth]
-    return peer === undefined ? [] : [each.ratePerSecond / peer.ratePerSecond]
-  })
+/** Committed work per second, one line per client. */
+export function ratesTable(rates: readonly TransferRate[], { turns }: ForUpdatePlan): string {
+  const title = `Committed work per second without fault, in turn, the middle one of ${turns} rounds`
+  const header = ['client', 'per second', `x ${PEER}`, 'quartiles', 'goal']
+  const rows = rates.map(({ client, perSecond, ratio: { low, median, high } }) => [
+    client,
+    String(Math.round(perSecond)),
+    median.toFixed(2),
+    `${low.toFixed(2)}-${high.toFixed(2)}`,
+    RATE_GOALS[client] === undefined ? '-' : `>= ${RATE_GOALS[client]}`,
+  ])
+  return `${title}\n\n${table(header, rows)}`
 }
 
-/** One line per fault and client: the worst of its runs, and the middle one of the rates. */
+/** One line per fault and client: the worst of its runs, and the middle one of the rates before the fault. */
 export function forUpdateTable(results: readonly TransferResult[], plan: ForUpdatePlan): string {
-  const header = ['fault', 'client', 'per second', 'x in order', 'deadlocks', 'errors', 'unsettled', 'unhandled', 'sum', 'balances', 'gap ms', 'nodes after', 'spread ms', 'verdicts'] // prettier-ignore
+  const header = ['fault', 'client', 'per second', 'deadlocks', 'errors', 'unsettled', 'unhandled', 'sum', 'balances', 'gap ms', 'nodes', 'nodes after', 'spread ms', 'verdicts'] // prettier-ignore
   const rows = plan.faults.flatMap((fault) =>
     plan.clients.flatMap((client) => {
       const group = results.filter((each) => each.fault === fault && each.client === client)
-      return group.length === 0 ? [] : [row(fault, client, group, rateRatios(results, group))]
+      return group.length === 0 ? [] : [row(fault, client, group)]
     }),
   )
   const title = [
@@ -119,12 +125,7 @@ export function forUpdateTable(results: readonly TransferResult[], plan: ForUpda
   return `${title.join(', ')}\n\n${table(header, rows)}`
 }
 
-function row(
-  fault: TransferFault,
-  client: ClientName,
-  runs: readonly TransferResult[],
-  ratios: readonly number[],
-): readonly string[] {
+function row(fault: TransferFault, client: ClientName, runs: readonly TransferResult[]): readonly string[] {
   const most = (count: (run: TransferResult) => number): string => String(Math.max(...runs.map(count)))
   const spreads = runs.map(({ spreadMs }) => spreadMs)
   const verdicts = new Map<string, number>()
@@ -142,7 +143,6 @@ function row(
         ),
       ),
     ),
-    ratios.length === 0 ? '-' : percentile(ratios, 0.5).toFixed(2),
     most((run) => run.deadlocks),
     most((run) => Object.values(run.errors).reduce((sum, n) => sum + n, 0)),
     most((run) => run.unsettled),
@@ -150,7 +150,8 @@ function row(
     runs.every((run) => run.isSumRight) ? 'right' : 'WRONG',
     balances(runs.map((run) => run.wrongRows)),
     runs.every((run) => run.gap.hasRecovered) ? most((run) => Math.round(run.gap.ms)) : 'never',
-    [...new Set(runs.map((run) => run.hostsAtLast.map(nodeDigit).join(' ')))].join(', '),
+    nodes(runs.map((run) => run.hostsBefore)),
+    nodes(runs.map((run) => run.hostsAtLast)),
     spreads.includes(undefined) ? '-' : String(Math.max(...spreads.flatMap((ms) => ms ?? []))),
     [...verdicts].map(([name, n]) => `${name} ${n}`).join(', ') || '-',
   ]
@@ -162,7 +163,8 @@ function balances(wrongRows: readonly (number | undefined)[]): string {
   return known.length === wrongRows.length ? 'right' : 'unknown'
 }
 
-/** The last digit of the address is the number of the node. */
-function nodeDigit(host: string | undefined): string {
-  return host?.split(':')[0]?.split('.').at(-1) ?? '-'
+/** Of each process the number of the node, which is the last of its address. */
+function nodes(runs: readonly (readonly (string | undefined)[])[]): string {
+  const words = runs.map((hosts) => hosts.map((host) => host?.split(':')[0]?.split('.').at(-1) ?? '-').join(' '))
+  return [...new Set(words)].join(', ')
 }

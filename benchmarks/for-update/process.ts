@@ -14,12 +14,12 @@ export interface TransferRequest {
 }
 
 /** What the parent says. */
-export type Order = 'start' | 'where' | 'stop'
+export type Order = 'start' | 'progress' | 'pause' | 'stop'
 
 /** What the parent is told, one message for each order, and one when the client is open. */
 export type Answer =
-  | { readonly about: 'open' | 'start' }
-  | { readonly about: 'where'; readonly host: string | undefined }
+  | { readonly about: 'open' | 'start' | 'pause' }
+  | { readonly about: 'progress'; readonly host: string | undefined; readonly committed: number }
   | { readonly about: 'stop'; readonly report: TransferReport }
 
 /** How it went. Times are milliseconds since 1970: processes compare them. */
@@ -55,27 +55,30 @@ const hostOf: number[] = []
 const hosts: string[] = []
 const deltas = Array.from({ length: ROWS }, () => 0)
 
-const load = new Workload({
-  workers,
-  operate: async () => {
-    const transfer = randomTransfer()
-    const host = await client.transfer(table, transfer)
-    times.push(Date.now())
-    if (!hosts.includes(host)) hosts.push(host)
-    hostOf.push(hosts.indexOf(host))
-    add(transfer.from, -transfer.amount)
-    add(transfer.to, transfer.amount)
-  },
-})
+const loads: Workload[] = []
+
+async function operate(): Promise<void> {
+  const transfer = randomTransfer()
+  const host = await client.transfer(table, transfer)
+  times.push(Date.now())
+  if (!hosts.includes(host)) hosts.push(host)
+  hostOf.push(hosts.indexOf(host))
+  add(transfer.from, -transfer.amount)
+  add(transfer.to, transfer.amount)
+}
 
 const ORDERS: Readonly<Record<Order, () => Promise<void>>> = {
   start: () => {
-    load.start()
+    loads.push(new Workload({ workers, operate }).start())
     return tell({ about: 'start' })
   },
-  where: () => tell({ about: 'where', host: hosts[hostOf.at(-1) ?? -1] }),
+  progress: () => tell({ about: 'progress', host: hosts[hostOf.at(-1) ?? -1], committed: times.length }),
+  pause: async () => {
+    await loads.at(-1)?.finish(settleMs)
+    await tell({ about: 'pause' })
+  },
   stop: async () => {
-    await load.finish(settleMs)
+    await loads.at(-1)?.finish(settleMs)
     await tell({ about: 'stop', report: report() })
     await within(CLOSE_LIMIT_MS, 'closing', client.close()).catch(() => undefined)
     process.exit(0)
@@ -91,18 +94,24 @@ function add(row: number, amount: number): void {
 }
 
 function report(): TransferReport {
-  const { errors, firstErrors, unsettled } = load.recorder
+  const recorders = loads.map(({ recorder }) => recorder)
   const isDeadlock = (code: string): boolean => DEADLOCKS.includes(code)
-  const others = [...errors].filter(([code]) => !isDeadlock(code))
+  const errors: Record<string, number> = {}
+  let deadlocks = 0
+  for (const [code, count] of recorders.flatMap((recorder) => [...recorder.errors])) {
+    if (isDeadlock(code)) deadlocks += count
+    else errors[code] = (errors[code] ?? 0) + count
+  }
+  const first = recorders.flatMap(({ firstErrors }) => firstErrors).map(({ error }) => error)
   return {
     times,
     hostOf,
     hosts,
     deltas,
-    deadlocks: [...errors].reduce((sum, [code, count]) => sum + (isDeadlock(code) ? count : 0), 0),
-    errors: Object.fromEntries(others),
-    firstErrors: firstErrors.filter(({ error }) => !isDeadlock(codeOf(error))).map(({ error }) => inWords(error)),
-    unsettled,
+    deadlocks,
+    errors,
+    firstErrors: first.filter((error) => !isDeadlock(codeOf(error))).map(inWords),
+    unsettled: recorders.reduce((sum, { unsettled }) => sum + unsettled, 0),
     unhandled: unhandled.errors.map(inWords),
     verdicts: client.verdicts?.() ?? {},
   }

@@ -45,6 +45,8 @@ export interface TransferResult extends TransferPlan {
   readonly wrongRows: number | undefined
   /** The longest time in which a process has committed nothing, of the process for which that was longest. */
   readonly gap: Gap
+  /** The host of each process's last commit before the fault. */
+  readonly hostsBefore: readonly (string | undefined)[]
   /** The host that each process has used at last; undefined for one that has committed nothing after the fault. */
   readonly hostsAtLast: readonly (string | undefined)[]
   /** Between the first commits of the first and of the last process on the one new writer; undefined without one. */
@@ -67,51 +69,71 @@ const address = (i: number): string => `127.0.9.${21 + i}`
 
 /** One client, one fault. The cluster must be whole, and is again afterwards. */
 export async function transferRun({ client, fault, seconds }: TransferPlan): Promise<TransferResult> {
-  const name = `transfer_${randomUUID().slice(0, 8)}`
-  const table = `${SQL_ACCOUNT.database}.${name}`
-  const hosts = await hostsByAge()
+  return withTable(async (table) => {
+    const children = await startChildren(client, table)
+    try {
+      await Promise.all(children.map((child) => child.start()))
+      const n = await nodeOf(children)
+      await sleep(WARM_MS + seconds * 1000)
+      const target: Target = { kind: 'galera', n, ...(fault === 'blackhole' ? { from: address(PROCESSES - 1) } : {}) }
+      const { at, hasBitten, reports } = await broken(target, fault, async () => {
+        await sleep(seconds * 1000)
+        return Promise.all(children.map((child) => child.stop()))
+      })
+      // What hangs in a process still holds locks.
+      await killAll(children)
+      await within(HEAL_LIMIT_MS, 'whole cluster', cluster.whole('galera'))
+      return {
+        ...{ client, fault, seconds, hasBitten: hasBitten && reports.some(({ hosts }) => hosts.includes(hostName(n))) },
+        ...judge(reports, await balancesOf(table)),
+        ...follow(reports, at, seconds * 1000),
+      }
+    } finally {
+      await killAll(children)
+    }
+  })
+}
+
+/** A table of rows to transfer between, as long as `work` needs it. */
+export async function withTable<T>(work: (table: string) => Promise<T>): Promise<T> {
+  const table = `transfer_${randomUUID().slice(0, 8)}`
+  const name = `${SQL_ACCOUNT.database}.${table}`
   const rows = Array.from({ length: ROWS }, (_, i) => `(${i + 1}, ${BALANCE})`).join()
   await adminSql(
     1,
-    `CREATE TABLE ${table} (id INT PRIMARY KEY, balance INT NOT NULL) ENGINE=InnoDB`,
-    `INSERT INTO ${table} VALUES ${rows}`,
+    `CREATE TABLE ${name} (id INT PRIMARY KEY, balance INT NOT NULL) ENGINE=InnoDB`,
+    `INSERT INTO ${name} VALUES ${rows}`,
   )
-  const children: TransferChild[] = []
   try {
-    for (let i = 0; i < PROCESSES; i += 1) {
-      const place = { ...SQL_ACCOUNT, hosts, localAddress: address(i) }
-      children.push(new TransferChild({ client, place, table: name, workers: WORKERS, settleMs: SETTLE_MS }))
-    }
-    await Promise.all(children.map((child) => child.opened()))
-    await Promise.all(children.map((child) => child.start()))
-    const n = await nodeOf(children)
-    await sleep(WARM_MS + seconds * 1000)
-    const target: Target = { kind: 'galera', n, ...(fault === 'blackhole' ? { from: address(PROCESSES - 1) } : {}) }
-    const { at, hasBitten, reports } = await broken(target, fault, async () => {
-      await sleep(seconds * 1000)
-      return Promise.all(children.map((child) => child.stop()))
-    })
-    // What hangs in a process still holds locks.
-    await Promise.all(children.map((child) => child.kill()))
-    await within(HEAL_LIMIT_MS, 'whole cluster', cluster.whole('galera'))
-    const balances = await adminSql(
-      1,
-      'SET SESSION wsrep_sync_wait = 1',
-      `SELECT id, balance FROM ${table} ORDER BY id`,
-    )
-    const used = reports.some(({ hosts }) => hosts.includes(hostName(n)))
-    return {
-      ...{ client, fault, seconds, hasBitten: hasBitten && used },
-      ...judge(
-        reports,
-        balances.map(({ balance }) => Number(balance)),
-      ),
-      ...follow(reports, at, seconds * 1000),
-    }
+    return await work(table)
   } finally {
-    await Promise.all(children.map((child) => child.kill()))
-    await adminSql(1, 'SET SESSION lock_wait_timeout = 20', `DROP TABLE IF EXISTS ${table}`).catch(() => undefined)
+    await adminSql(1, 'SET SESSION lock_wait_timeout = 20', `DROP TABLE IF EXISTS ${name}`).catch(() => undefined)
   }
+}
+
+/** The processes of one client, connected. */
+export async function startChildren(client: ClientName, table: string): Promise<readonly TransferChild[]> {
+  const hosts = await hostsByAge()
+  const children = Array.from({ length: PROCESSES }, (_, i) => {
+    const place = { ...SQL_ACCOUNT, hosts, localAddress: address(i) }
+    return new TransferChild({ client, place, table, workers: WORKERS, settleMs: SETTLE_MS })
+  })
+  try {
+    await Promise.all(children.map((child) => child.opened()))
+    return children
+  } catch (error) {
+    await killAll(children)
+    throw error
+  }
+}
+
+export async function killAll(children: readonly TransferChild[]): Promise<void> {
+  await Promise.all(children.map((child) => child.kill()))
+}
+
+async function balancesOf(table: string): Promise<readonly number[]> {
+  const sql = `SELECT balance FROM ${SQL_ACCOUNT.database}.${table} ORDER BY id`
+  return (await adminSql(1, 'SET SESSION wsrep_sync_wait = 1', sql)).map(({ balance }) => Number(balance))
 }
 
 /** The node that is written to: the one that has committed a process's last transfer. */
@@ -181,6 +203,7 @@ function follow(reports: readonly TransferReport[], at: number, windowMs: number
   return {
     ratePerSecond: (1000 * before.length) / windowMs,
     gap: gaps.reduce((a, b) => (!b.hasRecovered || (a.hasRecovered && b.ms > a.ms) ? b : a)),
+    hostsBefore: reports.map(({ times, hostOf, hosts }) => hosts[hostOf[times.findLastIndex((t) => t < at)] ?? -1]),
     hostsAtLast: lasts.map((last) => last?.host),
     spreadMs: isOne ? Math.max(...sinces) - Math.min(...sinces) : undefined,
   }
