@@ -1,25 +1,100 @@
 /** Command line of the benchmarks: `npm run bench -- failover mysql`. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import * as cluster from '../test/cluster/index.js'
+import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
 import { failover, failoverTable } from './failover.js'
+import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-update/index.js'
+import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
+import { claimed, onCluster } from './on-cluster.js'
+import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
+       npm run bench -- overhead mysql [options]
+       npm run bench -- for-update [options]
 
+failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
   --faults LIST   of none kill stop freeze blackhole reject reset partition
                   read-only desync (mysql) alarm (amqp)    (kill,freeze,blackhole)
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at after the fault (15)
+
+overhead: what ours costs, compared with the driver below it
+  --runs N        pairs of rounds for each line of the table (100)
+  --round-ms MS   how long one round takes (50)
+
+for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
+  --runs N        runs of each client with each fault (1)
+  --faults LIST   kill of the writer, blackhole of one process (kill,blackhole);
+                  none for the rates alone
+  --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
+  --seconds S     how long is looked at before and after the fault (6)
+  --turns N       turns in which the rates are compared, without fault; 0 leaves that out (15)
+
   --json FILE     write everything that was measured to a file
   --suspect-timeout-ms MS, --net-ticktime S   change the clusters for these runs
 
-Exits with 1 when a fault did not bite, or when our client broke a promise.`
+Exits with 1 when a fault did not bite, when our client broke a promise, or when a goal was missed.`
 
 const progress = (line: string): void => console.error(line)
+
+type Values = ReturnType<typeof parse>['values']
+
+const VERBS: Readonly<Record<string, (service: string | undefined, values: Values) => Promise<boolean>>> = {
+  failover: async (service, values) => {
+    if (!isService(service)) throw new Error(USAGE)
+    const plan = {
+      service,
+      subjects: chosen(service, values.peers),
+      faults: (values.faults ?? 'kill,freeze,blackhole').split(',').map(faultName),
+      runs: count(values.runs ?? '1'),
+      seconds: count(values.seconds ?? '15'),
+    }
+    if (!plan.subjects.every(isOurs)) installPeers()
+    return onCluster(KIND_OF[service], upOptions(values), async () => {
+      const { results, problems } = await failover(plan, progress)
+      save(values, results)
+      console.log(failoverTable(results, plan))
+      for (const problem of problems) console.log(`\n${problem}`)
+      return problems.length === 0
+    })
+  },
+  overhead: async (service, values) => {
+    if (service !== 'mysql') throw new Error(USAGE)
+    const plan = { pairs: count(values.runs ?? '100'), roundMs: count(values['round-ms']) }
+    const options = upOptions(values)
+    return onCluster('galera', options, async () => {
+      const results = await claimed('galera', options, () => mysqlOverhead(plan, progress))
+      save(values, results)
+      console.log(overheadTable(results, plan))
+      return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  'for-update': async (_service, values) => {
+    const plan = {
+      clients: transferClients(values.peers),
+      faults: (values.faults ?? 'kill,blackhole')
+        .split(',')
+        .filter((word) => word !== 'none')
+        .map(transferFault),
+      runs: count(values.runs ?? '1'),
+      seconds: count(values.seconds ?? '6'),
+      turns: values.turns === '0' ? 0 : count(values.turns ?? '15'),
+    }
+    const options = upOptions(values)
+    return onCluster('galera', options, async () => {
+      const { results, rates, problems } = await claimed('galera', options, () => forUpdate(plan, progress))
+      save(values, { results, rates })
+      if (results.length > 0) console.log(`${forUpdateTable(results, plan)}\n`)
+      if (rates.length > 0) console.log(ratesTable(rates, plan))
+      for (const problem of problems) console.log(`\n${problem}`)
+      return problems.length === 0
+    })
+  },
+}
 
 try {
   process.exitCode = await main()
@@ -31,55 +106,35 @@ try {
 async function main(): Promise<number> {
   const { positionals, values } = parse()
   const [verb, service] = positionals
-  if (verb !== 'failover' || !isService(service)) throw new Error(USAGE)
-  const plan = {
-    service,
-    subjects: chosen(service, values.peers),
-    faults: values.faults.split(',').map(faultName),
-    runs: count(values.runs),
-    seconds: count(values.seconds),
-  }
-  if (!plan.subjects.every(isOurs)) installPeers()
-  const started = await prepare(KIND_OF[service], values)
-  try {
-    const { results, problems } = await failover(plan, progress)
-    if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, undefined, 2)}\n`)
-    console.log(failoverTable(results, plan))
-    for (const problem of problems) console.log(`\n${problem}`)
-    return problems.length === 0 ? 0 : 1
-  } finally {
-    await cluster.down(started)
+  const run = VERBS[verb ?? '']
+  if (run === undefined) throw new Error(USAGE)
+  return (await run(service, values)) ? 0 : 1
+}
+
+function upOptions(values: Values): UpOptions {
+  const suspectTimeout = values['suspect-timeout-ms']
+  const netTicktime = values['net-ticktime']
+  return {
+    progress,
+    ...(suspectTimeout === undefined ? {} : { suspectTimeoutMs: count(suspectTimeout) }),
+    ...(netTicktime === undefined ? {} : { netTicktimeSeconds: count(netTicktime) }),
   }
 }
 
-/** Makes the cluster whole; returns what did not exist before, and is to be taken down again. */
-async function prepare(
-  kind: cluster.Kind,
-  values: ReturnType<typeof parse>['values'],
-): Promise<readonly cluster.Kind[]> {
-  const suspectTimeout = values['suspect-timeout-ms']
-  const netTicktime = values['net-ticktime']
-  const release = await cluster.claim([kind], { progress })
-  try {
-    const { started } = await cluster.up([kind], {
-      progress,
-      ...(suspectTimeout === undefined ? {} : { suspectTimeoutMs: count(suspectTimeout) }),
-      ...(netTicktime === undefined ? {} : { netTicktimeSeconds: count(netTicktime) }),
-    })
-    return started
-  } finally {
-    release()
-  }
+function save({ json }: Values, results: unknown): void {
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(results, undefined, 2)}\n`)
 }
 
 function parse() {
   return parseArgs({
     allowPositionals: true,
     options: {
-      runs: { type: 'string', default: '1' },
-      faults: { type: 'string', default: 'kill,freeze,blackhole' },
+      runs: { type: 'string' },
+      faults: { type: 'string' },
       peers: { type: 'string' },
-      seconds: { type: 'string', default: '15' },
+      turns: { type: 'string' },
+      seconds: { type: 'string' },
+      'round-ms': { type: 'string', default: '50' },
       json: { type: 'string' },
       'suspect-timeout-ms': { type: 'string' },
       'net-ticktime': { type: 'string' },
@@ -93,6 +148,11 @@ function isService(word: string | undefined): word is Service {
 
 function faultName(name: string): FaultName {
   if (!isFaultName(name)) throw new Error(`there is no fault '${name}'\n\n${USAGE}`)
+  return name
+}
+
+function transferFault(name: string): TransferFault {
+  if (name !== 'kill' && name !== 'blackhole') throw new Error(`for-update has no fault '${name}'\n\n${USAGE}`)
   return name
 }
 

@@ -6,6 +6,8 @@ export interface ReportedFailover {
   readonly to: string | undefined
   readonly detectedMs: number
   readonly elapsedMs: number
+  /** When it was reported, on the clock of `performance.now()`. */
+  readonly at?: number
 }
 
 /** What clients under test have in common, whatever they talk to. */
@@ -23,6 +25,8 @@ export interface Subject {
   outcomeOf?(error: unknown): Outcome
   /** Processes that hold its connections. @default this one */
   pids?(): readonly number[]
+  /** Counts of its own that belong to the findings. */
+  notes?(): Readonly<Record<string, number>>
   /** Whatever helps to understand a bad run. */
   report?(): unknown
 }
@@ -35,6 +39,8 @@ export interface SqlSubject extends Subject {
   insert(sql: string, id: string): Promise<void>
   /** Runs a SELECT where the client would run reads. */
   read?(sql: string): Promise<void>
+  /** Runs a SELECT where the client writes, with the id as its value; resolves to the first row. */
+  readBack?(sql: string, id: string): Promise<Readonly<Record<string, unknown>>>
 }
 
 /** Where and as whom a {@link SqlSubject} works. */

@@ -1,10 +1,22 @@
-import { createPool, type MysqlPool, type MysqlPoolOptions } from '../../../src/mysql/index.js'
+import {
+  createPool,
+  type MysqlPool,
+  type MysqlPoolOptions,
+  type Transaction,
+  type TransactionOptions,
+} from '../../../src/mysql/index.js'
 import type { Outcome } from '../operation.js'
 import type { ReportedFailover, SqlPlace, SqlSubject } from '../subject.js'
 import { outcomeOf } from './outcome.js'
 
-/** How the pool is used: single statements in autocommit, or `transaction()`. */
-export type MysqlMode = 'query' | 'transaction'
+/** How the pool is used: single statements in autocommit, or `transaction()`, with the commit fence or without. */
+export type MysqlMode = 'query' | 'transaction' | 'exactly-once'
+
+const OPTIONS_OF: Readonly<Record<MysqlMode, TransactionOptions & { readonly exactlyOnce?: boolean }>> = {
+  query: {},
+  transaction: {},
+  'exactly-once': { exactlyOnce: true },
+}
 
 /** The pool of this package. */
 export class OurMysql implements SqlSubject {
@@ -12,6 +24,7 @@ export class OurMysql implements SqlSubject {
   readonly localAddress: string
   readonly #mode: MysqlMode
   readonly #options: MysqlPoolOptions
+  readonly #failovers: ReportedFailover[] = []
   #pool: MysqlPool | undefined
 
   constructor(mode: MysqlMode, localAddress: string, options: MysqlPoolOptions = {}) {
@@ -29,16 +42,28 @@ export class OurMysql implements SqlSubject {
   async open({ hosts, user, password, database }: SqlPlace): Promise<void> {
     const place = { hosts, user, password, database, localAddress: this.localAddress, env: {} }
     this.#pool = createPool({ ...place, ...this.#options })
+    this.#pool.on('failover', ({ from, to, detectedMs, elapsedMs }) => {
+      this.#failovers.push({ from, to, detectedMs, elapsedMs, at: performance.now() })
+    })
     await this.#pool.ready()
   }
 
   async insert(sql: string, id: string): Promise<void> {
     if (this.#mode === 'query') await this.pool.query(sql, [id])
-    else await this.pool.transaction((tx) => tx.query(sql, [id]))
+    else await this.transaction((tx) => tx.query(sql, [id]))
+  }
+
+  transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.pool.transaction(body, OPTIONS_OF[this.#mode])
   }
 
   async read(sql: string): Promise<void> {
     await this.pool.reader.query(sql)
+  }
+
+  async readBack(sql: string, id: string): Promise<Readonly<Record<string, unknown>>> {
+    const [[row = {}]] = await this.pool.query(sql, [id])
+    return row
   }
 
   async close(): Promise<void> {
@@ -50,7 +75,16 @@ export class OurMysql implements SqlSubject {
   }
 
   failovers(): readonly ReportedFailover[] {
-    return this.pool.status().availability.failovers
+    return this.#failovers
+  }
+
+  /** Verdicts of the commit fence. */
+  notes(): Readonly<Record<string, number>> {
+    const { fence } = this.pool.status() as { readonly fence?: Readonly<Record<string, unknown>> }
+    const counts = Object.entries(fence ?? {}).flatMap(([name, count]) =>
+      typeof count === 'number' ? [[`fence ${name}`, count] as const] : [],
+    )
+    return Object.fromEntries(counts)
   }
 
   outcomeOf(error: unknown): Outcome {
