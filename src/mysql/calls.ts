@@ -1,8 +1,11 @@
 import { now } from '../core/timing.js'
+import type { DriverConnection } from './driver.js'
 
 /** One statement under way. @internal */
 export interface Call {
   readonly startedAt: number
+  /** Where the answer is due; `undefined` for the probe's own. */
+  readonly connection: DriverConnection | undefined
 }
 
 /** How often the oldest call is looked at, in milliseconds. */
@@ -29,8 +32,23 @@ export class Calls {
     return this.#running.size
   }
 
-  start(): Call {
-    const call = { startedAt: now() }
+  has(call: Call): boolean {
+    return this.#running.has(call)
+  }
+
+  /** The calls that have been under way for so long, the oldest first. */
+  olderThan(ageMs: number): readonly Call[] {
+    const startedBefore = now() - ageMs
+    const old: Call[] = []
+    for (const call of this.#running) {
+      if (call.startedAt > startedBefore) break
+      old.push(call)
+    }
+    return old
+  }
+
+  start(connection?: DriverConnection): Call {
+    const call = { startedAt: now(), connection }
     this.#running.add(call)
     this.#timer ??= setTimeout(() => this.#check(), this.#suspectAfterMs).unref()
     return call

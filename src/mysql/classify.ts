@@ -11,10 +11,10 @@ export type NodeHint = 'none' | 'down' | 'suspect' | 'busy' | 'readOnly' | 'misc
 
 /**
  * What is known of the statement: `lost` maybe executed, `notExecuted` surely not, `rolledBack` the whole transaction
- * is gone, `statementFailed` an ordinary SQL error, `lockWait` the statement is rolled back and the transaction open.
- * @internal
+ * is gone, `statementFailed` an ordinary SQL error, `lockWait` the statement is rolled back and the transaction open,
+ * `interrupted` somebody ended it on purpose: maybe executed, and never repeated. @internal
  */
-export type Outcome = 'lost' | 'notExecuted' | 'rolledBack' | 'statementFailed' | 'lockWait'
+export type Outcome = 'lost' | 'notExecuted' | 'rolledBack' | 'statementFailed' | 'lockWait' | 'interrupted'
 
 /** @internal */
 export interface Classification {
@@ -55,7 +55,11 @@ const TABLE: readonly Row[] = [
   // Host blocked because of many connection errors.
   [[1129], 'destroy', 'down', 'notExecuted'],
   // Out of memory, cannot create thread.
-  [[1041, 1135], 'destroy', 'suspect', 'notExecuted'],
+  [[1041, 1135], 'destroy', 'suspect', 'lost'],
+  // ProxySQL could not reach a server in time.
+  [[9001], 'keep', 'busy', 'lost'],
+  // Prepared statement unknown or to be prepared again: another connection has no stale one.
+  [[1243, 1615], 'destroy', 'none', 'notExecuted'],
   // Credentials, privileges, unknown database, authentication plugins, expired passwords, locked accounts.
   [[1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159], 'keep', 'misconfigured', 'notExecuted'],
   // Deadlock, Galera certification failure or brute-force abort, XA and group replication rollbacks, snapshot conflict.
@@ -63,6 +67,8 @@ const TABLE: readonly Row[] = [
   [[1205], 'keep', 'none', 'lockWait'],
   // Error during COMMIT; certification outcome not known.
   [[1180, 3100], 'destroy', 'suspect', 'lost'],
+  // KILL QUERY. The limits of a single statement (1969, 3024) are its caller's own and leave nothing behind.
+  [[1317], 'keep', 'none', 'interrupted'],
 ]
 
 const BY_CODE: ReadonlyMap<number | string, Classification> = new Map(
@@ -113,5 +119,5 @@ function nested(error: Error): Classification {
 
 /** True when the transaction that gave this error can be run again as a whole without doing anything twice. @internal */
 export function isRerunnable(outcome: Outcome): boolean {
-  return outcome !== 'statementFailed'
+  return outcome !== 'statementFailed' && outcome !== 'interrupted'
 }

@@ -109,7 +109,7 @@ export async function runOn<T>(
  * autocommit, and within a transaction one that may have committed it. Other errors stay as they are. @internal
  */
 export function withOutcome(error: unknown, lease: Lease, sql: string, wasInTransaction = false): unknown {
-  if (classify(error).outcome !== 'lost' || isTimeLimit(error)) return error
+  if (!isUnknown(error) || isTimeLimit(error)) return error
   if (wasInTransaction)
     return cannotCommit(sql) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   return isProvablyRead(sql) ? error : new StatementOutcomeUnknownError(lease.node.name, toError(error))
@@ -127,14 +127,17 @@ export async function commit(lease: Lease, limits: WaitOptions = {}): Promise<vo
   }
 }
 
-/** Query execution was interrupted: before or after the commit, nobody knows. */
-const ER_QUERY_INTERRUPTED = 1317
-
 /** True for an answer of the server after which the transaction is surely not committed. */
 function isVerdict(error: unknown): boolean {
   const { errno, sqlState } = error as { errno?: unknown; sqlState?: unknown }
   const isAnswer = typeof errno === 'number' && errno > 0 && typeof sqlState === 'string'
-  return isAnswer && errno !== ER_QUERY_INTERRUPTED && classify(error).outcome !== 'lost'
+  return isAnswer && !isUnknown(error)
+}
+
+/** True when the statement that gave this error may have happened. */
+function isUnknown(error: unknown): boolean {
+  const { outcome } = classify(error)
+  return outcome === 'lost' || outcome === 'interrupted'
 }
 
 /** The caller's own limit is reported as what it is; its documentation says that the statement may have happened. */

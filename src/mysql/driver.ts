@@ -68,6 +68,23 @@ export class DriverConnection {
     return this.#connection.threadId
   }
 
+  /** The client's port, by which the server knows the connection. */
+  get localPort(): number | undefined {
+    return this.#socket.localPort
+  }
+
+  /** A number that changes whenever bytes came, or were taken over by the kernel. */
+  get traffic(): number {
+    // One large packet is one write, and only libuv knows how much of it is gone.
+    const { _handle } = this.#socket as unknown as { readonly _handle: { readonly writeQueueSize?: number } | null }
+    return this.#socket.bytesRead - (_handle?.writeQueueSize ?? 0)
+  }
+
+  /** True while the reader of a stream holds the answer back. */
+  get isPaused(): boolean {
+    return (this.#connection as unknown as { readonly _paused?: boolean })._paused === true
+  }
+
   run(method: Method, statement: DriverStatement): Promise<DriverResult> {
     return this.#call((done) => {
       const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void

@@ -64,9 +64,10 @@ export function electWriter(input: ElectionInput): ElectionResult {
 
 function reasonFor(name: string, preferred: Candidate, candidates: readonly Candidate[]): string {
   if (name !== preferred.name) return `${preferred.name} is back for less than its failback delay`
-  return name === byPreference(candidates)[0]?.name
+  const first = byPreference(candidates)[0]?.name ?? name
+  return name === first
     ? 'first in order of preference'
-    : 'first fit node in order of preference'
+    : `this client cannot use ${first}: next in order of preference`
 }
 
 /** Stable: the order of the list decides between equal priorities. */

@@ -61,7 +61,7 @@ export class Lease {
 
   async #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
     this.#running += 1
-    const call = this.node.calls.start()
+    const call = this.node.calls.start(this.#session.connection)
     try {
       const work = this.#session.connection.run(method, statement)
       const result = await waitWithin(

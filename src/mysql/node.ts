@@ -7,6 +7,7 @@ import { Calls } from './calls.js'
 import { classify } from './classify.js'
 import { dial, type DriverConnection } from './driver.js'
 import { Fitness } from './fitness.js'
+import { FlowCheck } from './flow-check.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
 import { NodePool } from './node-pool.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
@@ -44,6 +45,7 @@ export class Node {
   readonly #listener: NodeListener
   readonly #prober: Prober
   readonly #fitness: Fitness
+  readonly #flowCheck: FlowCheck
   readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
     unknown: ['up', 'down'],
     up: ['suspect', 'down'],
@@ -74,10 +76,16 @@ export class Node {
     this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
     this.#prober = new Prober({
       name: this.name,
-      dial: (signal) => dial(this.#dialOptions(PROBE_OPTIONS), signal),
+      dial: (signal) => this.#dialProbe(signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
       onMiss: (error, askedAt) => this.#missed(error, askedAt),
       onLost: (error) => this.suspect(error),
+    })
+    this.#flowCheck = new FlowCheck({
+      name: this.name,
+      calls: this.calls,
+      ask: (sql, limits) => this.#prober.run(sql, limits),
+      timeoutMs: options.probeTimeoutMs,
     })
     this.pool = new NodePool({
       name: this.name,
@@ -242,6 +250,7 @@ export class Node {
   }
 
   #silent(silentSince: number): void {
+    if (this.state === 'up') this.#flowCheck.look()
     // A probe sent after the call and answered since then excuses the call: it is slow, the node is not dead.
     if (now() - Math.max(silentSince, this.#answeredAskedAt) < this.#options.suspectAfterMs) return
     if (this.state !== 'up') return
@@ -317,12 +326,33 @@ export class Node {
     return { endpoint: this.host.endpoint, localAddress, driverOptions: { ...driverOptions, ...extra } }
   }
 
-  async #dialSession(signal: AbortSignal): Promise<DriverConnection> {
-    const connection = await dial(this.#dialOptions(), signal)
+  #dialSession(signal: AbortSignal): Promise<DriverConnection> {
+    return this.#dialAndSetUp({}, signal, async (connection) => {
+      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
+    })
+  }
+
+  #dialProbe(signal: AbortSignal): Promise<DriverConnection> {
+    return this.#dialAndSetUp(PROBE_OPTIONS, signal, async (connection) => {
+      try {
+        await connection.run('query', { sql: 'SET SESSION wsrep_sync_wait = 0' })
+      } catch (error) {
+        // A server without Galera does not know it.
+        if (connection.lost !== undefined) throw error
+      }
+    })
+  }
+
+  async #dialAndSetUp(
+    extra: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+    setUp: (connection: DriverConnection) => Promise<void>,
+  ): Promise<DriverConnection> {
+    const connection = await dial(this.#dialOptions(extra), signal)
     const onAbort = (): void => connection.cut(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
+      await setUp(connection)
       return connection
     } catch (error) {
       connection.cut(error as Error)

@@ -54,9 +54,9 @@ export class Prober {
     }
   }
 
-  /** Runs other statements on the same connection, or on a fresh one when a probe is using it. */
-  async run(sql: string, limits: WaitOptions): Promise<void> {
-    await this.#exchange(sql, limits)
+  /** Runs other statements on the same connection, or on a fresh one when a probe is using it; resolves to the rows. */
+  run(sql: string, limits: WaitOptions): Promise<unknown> {
+    return this.#exchange(sql, limits)
   }
 
   close(reason: Error): void {

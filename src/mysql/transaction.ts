@@ -32,7 +32,7 @@ export class Transaction implements Queryable {
   readonly #lease: Lease
   readonly #signal: AbortSignal
   #tail: Promise<unknown> = Promise.resolve()
-  #ended: TransactionEndedError | undefined
+  #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** @internal */
@@ -110,6 +110,8 @@ export class Transaction implements Queryable {
       const isFinal =
         told instanceof TimeoutError || told instanceof StatementOutcomeUnknownError || node === 'misconfigured'
       if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error: told, outcome }
+      // It may be committed: whatever the function makes of it, it must not be run again.
+      if (told instanceof StatementOutcomeUnknownError) this.#ended ??= told
       throw told
     }
   }

@@ -18,6 +18,7 @@ const USAGE = `usage: npm run cluster -- VERB [galera|rabbit|memcached] [n] [opt
   thaw KIND n             SIGCONT
   blackhole KIND n        drop what clients and node send each other
                           --from IP  only clients with this source address
+                          --port P   only the connection from this client port
                           --user U   only clients of this user (name or uid)
                           --reject   answer with a TCP reset instead
   reset KIND n            reset all client connections, once
@@ -62,6 +63,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   blackhole: (line) =>
     cluster.blackhole(needKind(line), needNumber(line), {
       ...(line.flags.from === undefined ? {} : { from: line.flags.from }),
+      ...(line.flags.port === undefined ? {} : { fromPort: count(line.flags.port) }),
       ...(line.flags.user === undefined ? {} : { uid: userId(line.flags.user) }),
       reject: line.flags.reject ?? false,
     }),
@@ -94,6 +96,7 @@ function parse() {
     allowPositionals: true,
     options: {
       from: { type: 'string' },
+      port: { type: 'string' },
       user: { type: 'string' },
       uid: { type: 'string' },
       reject: { type: 'boolean' },

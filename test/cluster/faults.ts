@@ -8,6 +8,8 @@ import { waitFor } from './wait.js'
 export interface BlackholeOptions {
   /** Only clients that connect from this address. */
   readonly from?: string
+  /** Only connections from this client port: one flow, while all others go on. */
+  readonly fromPort?: number
   /** Only clients whose sockets belong to this numeric user. */
   readonly uid?: number
   /** Answer with a TCP reset instead of silence. */
@@ -17,16 +19,18 @@ export interface BlackholeOptions {
 /** Cuts clients off the client port of a node, in both directions; connections between the nodes go on. */
 export async function cutClients(kind: Kind, n: number, options: BlackholeOptions): Promise<void> {
   const { host, port } = node(kind, n)
-  const { from, uid, reject = false } = options
+  const { from, fromPort, uid, reject = false } = options
   // The resets pass through the same rules, and must get through.
   const verdict = reject ? 'tcp flags & rst == 0 reject with tcp reset' : 'drop'
   const client = from ?? `!= ${ADMIN_ADDRESS}`
-  const toNode = `ip saddr ${client} ip daddr ${host} tcp dport ${clientPorts(port)}`
-  const fromNode = `ip daddr ${client} ip saddr ${host} tcp sport ${clientPorts(port)}`
+  const flow = (side: string): string => (fromPort === undefined ? '' : ` tcp ${side} ${fromPort}`)
+  const toNode = `ip saddr ${client} ip daddr ${host} tcp dport ${clientPorts(port)}${flow('sport')}`
+  const fromNode = `ip daddr ${client} ip saddr ${host} tcp sport ${clientPorts(port)}${flow('dport')}`
   const name = [
     label(kind, n),
     reject ? 'reject' : 'blackhole',
     ...(from === undefined ? [] : ['from', from]),
+    ...(fromPort === undefined ? [] : ['port', String(fromPort)]),
     ...(uid === undefined ? [] : ['uid', String(uid)]),
   ].join('-')
   if (uid === undefined) await addFault({ name, rules: [`${toNode} ${verdict}`, `${fromNode} ${verdict}`] })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ConnectionLostError, TimeoutError } from '../../../src/core/errors.js'
-import { classify, type Classification } from '../../../src/mysql/classify.js'
+import { classify, isRerunnable, type Classification } from '../../../src/mysql/classify.js'
 
 const kept = (outcome: Classification['outcome'], node: Classification['node'] = 'none'): Classification => ({
   connection: 'keep',
@@ -49,6 +49,61 @@ describe('classify', () => {
     ['nothing', undefined, kept('statementFailed')],
   ])('%s', (_name, error, expected) => {
     expect(classify(error)).toEqual(expected)
+  })
+
+  // Every number of the error table, so that none falls out of it unnoticed.
+  test.each<[string, readonly (number | string)[], Classification]>([
+    ['refused', ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'], destroyed('lost', 'down')],
+    [
+      'broken off',
+      ['ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'ECONNRESET', 'EPIPE', 'ECONNABORTED'],
+      destroyed('lost', 'suspect'),
+    ],
+    [
+      'protocol',
+      ['PROTOCOL_CONNECTION_LOST', 'PROTOCOL_SEQUENCE_TIMEOUT', 'PROTOCOL_PACKETS_OUT_OF_ORDER'],
+      destroyed('lost', 'suspect'),
+    ],
+    [
+      'connection lost',
+      [2006, 2013, 2014, 2055, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 3169, 4031],
+      destroyed('lost', 'suspect'),
+    ],
+    ['leaving or not ready', [1047, 1053, 1077, 1079, 1041, 1135], destroyed('lost', 'suspect')],
+    ['COMMIT unknown', [1180, 3100], destroyed('lost', 'suspect')],
+    ['taken out', [3032, 1129], destroyed('notExecuted', 'down')],
+    ['read-only', [1836], destroyed('notExecuted', 'readOnly')],
+    ['full', [1040, 1203, 1226], destroyed('notExecuted', 'busy')],
+    ['proxy without a server', [9001], kept('lost', 'busy')],
+    ['stale prepared statement', [1243, 1615], destroyed('notExecuted', 'none')],
+    [
+      'credentials',
+      [1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159],
+      kept('notExecuted', 'misconfigured'),
+    ],
+    ['rolled back', [1213, 1614, 3101, 1020], kept('rolledBack')],
+    ['lock wait', [1205], kept('lockWait')],
+    ['killed query', [1317], kept('interrupted')],
+    [
+      'application, its own limits, full disks',
+      [1062, 1064, 1146, 1451, 1792, 1969, 3024, 1021, 1114, 1105],
+      kept('statementFailed'),
+    ],
+  ])('%s: %s', (_name, codes, expected) => {
+    for (const code of codes) {
+      const error = typeof code === 'number' ? server(code) : { code, errno: -1, fatal: true }
+      expect([code, classify(error)]).toEqual([code, expected])
+    }
+  })
+
+  test('MariaDB’s own numbers, for which mysql2 has no name, count as the others', () => {
+    expect(classify({ errno: 1927, code: undefined, sqlState: '70100' }).outcome).toBe('lost')
+    expect(classify({ errno: 1969, code: undefined, sqlState: '70100' }).outcome).toBe('statementFailed')
+  })
+
+  test('only what nobody ended on purpose, and what did not fail by itself, is run again', () => {
+    const outcomes = ['lost', 'notExecuted', 'rolledBack', 'lockWait', 'statementFailed', 'interrupted'] as const
+    expect(outcomes.map(isRerunnable)).toEqual([true, true, true, true, false, false])
   })
 
   test('our own errors count by code, and others of ours by their cause', () => {
