@@ -9,10 +9,11 @@ import { dial, type DriverConnection } from './driver.js'
 import { Fitness } from './fitness.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
 import { NodePool } from './node-pool.js'
+import { Killer, type Victim } from './killer.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
 import { Prober } from './prober.js'
-import { sessionSetup } from './session-setup.js'
+import { setUpSession } from './session-setup.js'
 
 /** While a node is suspect it is asked so often, in milliseconds. */
 const SUSPECT_INTERVAL_MS = 250
@@ -43,6 +44,7 @@ export class Node {
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
   readonly #prober: Prober
+  readonly #killer: Killer
   readonly #fitness: Fitness
   readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
     unknown: ['up', 'down'],
@@ -78,6 +80,10 @@ export class Node {
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
       onMiss: (error, askedAt) => this.#missed(error, askedAt),
       onLost: (error) => this.suspect(error),
+    })
+    this.#killer = new Killer({
+      mayRun: () => this.state === 'up' && !this.#isClosed,
+      run: (sql, limits) => this.#prober.run(sql, limits),
     })
     this.pool = new NodePool({
       name: this.name,
@@ -194,6 +200,11 @@ export class Node {
     }
   }
 
+  /** Ends what still runs on the node for a connection that was cut; in the background, and only if it can be done. */
+  kill(victim: Victim): void {
+    if (this.state !== 'down') this.#killer.add(victim)
+  }
+
   /** Acts on what an error of a statement or a dial says about the node. */
   noteError(error: unknown): void {
     const cause = error instanceof Error ? error : new Error(String(error))
@@ -281,6 +292,7 @@ export class Node {
       this.#lifecycle.enter('up')
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
+    this.#killer.pump()
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
     this.#listener.onChange(this)
@@ -305,6 +317,7 @@ export class Node {
     // What it reported before says nothing about what it is when it returns.
     this.#report = undefined
     this.#previousReport = undefined
+    this.#killer.clear()
     this.#lifecycle.enter('down', error)
     this.#fitness.note(this.unfitFor('write') === undefined)
     this.pool.cutAll(new ConnectionLostError(this.name, `the node is given up: ${error.message}`, { cause: error }))
@@ -322,7 +335,8 @@ export class Node {
     const onAbort = (): void => connection.cut(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
+      const isGalera = this.#report?.isGalera === true
+      await setUpSession(connection, { ...this.#options, host: this.name, isGalera }, signal)
       return connection
     } catch (error) {
       connection.cut(error as Error)

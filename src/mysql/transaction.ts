@@ -4,11 +4,17 @@ import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, sleep } from '../core/timing.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit, withOutcome, type Queryable } from './connection.js'
-import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
+import {
+  CommitOutcomeUnknownError,
+  StatementOutcomeUnknownError,
+  StreamOpenError,
+  TransactionEndedError,
+} from './errors.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
-import { toStatement, type StatementOptions } from './statement.js'
+import { rowStream, type RowSink, type RowStream } from './row-stream.js'
+import { toStatement, type Statement, type StatementOptions, type StreamOptions } from './statement.js'
 
 /** Options of `pool.transaction`. */
 export interface TransactionOptions extends WaitOptions {
@@ -30,6 +36,7 @@ export class Transaction implements Queryable {
   readonly #signal: AbortSignal
   #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | undefined
+  #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** @internal */
@@ -56,16 +63,42 @@ export class Transaction implements Queryable {
     return this.#queue('execute', sql, values)
   }
 
+  /**
+   * The rows of a SELECT as a stream. As with a connection: read it to its end, or leave it, before the next statement.
+   * A reader that leaves when much is left ends the transaction: use LIMIT.
+   */
+  stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
+    const statement = toStatement(sql, values)
+    return rowStream<T>((sink) => this.#stream(statement, sink), statement.highWaterMark)
+  }
+
   /** Waits for statements that were started and not awaited, and throws when the transaction is over already. @internal */
   async settle(): Promise<void> {
     await this.#tail
     this.#assertAlive()
+    if (this.#lease.isStreaming) throw new StreamOpenError(this.#lease.node.name)
   }
 
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
+    this.#isOver = true
     this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     await this.#tail
+  }
+
+  /** True once the function that it was handed to has ended. @internal */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** True when its connection is gone, so that it cannot be committed any more. @internal */
+  get isLost(): boolean {
+    return this.#lease.connection.lost !== undefined
+  }
+
+  /** Takes note of work of the function, beside this connection, that failed because the writer changed. @internal */
+  fail(error: Error): void {
+    this.#failure ??= { error, outcome: 'lost' }
   }
 
   /** What `error`, with which the function ended, allows: `statementFailed` unless all of it can be run again. @internal */
@@ -76,8 +109,23 @@ export class Transaction implements Queryable {
     return failure.outcome === 'lockWait' && !hasCause(error, failure.error) ? 'statementFailed' : failure.outcome
   }
 
-  /** One after the other: after a deadlock the server would run the next one outside the transaction. */
   #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
+    return this.#inTurn(() => {
+      const { driver, limits } = toStatement(sql, values)
+      return this.#run(driver.sql, () => this.#lease.run(method, driver, limits)) as unknown as Promise<QueryResult<T>>
+    })
+  }
+
+  /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
+  async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
+    const sent = this.#inTurn(() => ({ done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)) }))
+    await (
+      await sent
+    ).done
+  }
+
+  /** One after the other: after a deadlock the server would run the next one outside the transaction. */
+  #inTurn<R>(start: () => R | Promise<R>): Promise<R> {
     const failureBefore = this.#failure
     const turn = this.#tail.then(() => {
       const failure = this.#failure
@@ -85,23 +133,22 @@ export class Transaction implements Queryable {
       if (failure !== failureBefore && (failure?.outcome === 'lost' || failure?.outcome === 'rolledBack')) {
         throw failure.error
       }
-      return this.#run<T>(method, sql, values)
+      this.#assertAlive()
+      return start()
     })
     this.#tail = turn.catch(() => undefined)
     return turn
   }
 
-  async #run<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
-    this.#assertAlive()
-    const { driver, limits } = toStatement(sql, values)
+  async #run<R>(sql: string, send: () => Promise<R>): Promise<R> {
     try {
-      const result = (await this.#lease.run(method, driver, limits)) as unknown as QueryResult<T>
+      const result = await send()
       if (!this.#lease.isInTransaction) {
         this.#ended ??= new TransactionEndedError('a statement committed or rolled it back')
       }
       return result
     } catch (error) {
-      const told = withOutcome(error, this.#lease, driver.sql, true)
+      const told = withOutcome(error, this.#lease, sql, true)
       const { outcome, node } = classify(told)
       // The caller's own limit is its decision, and a privilege that is missing will be missing again.
       const isFinal =
@@ -124,6 +171,8 @@ export class Transaction implements Queryable {
 /** What {@link runTransaction} needs of the pool. @internal */
 export interface TransactionHost {
   readonly acquire: (limits: WaitOptions) => Promise<Lease>
+  /** Runs the function. */
+  readonly run: <T>(tx: Transaction, body: Body<T>) => Promise<T>
   readonly options: Pick<ResolvedMysqlPoolOptions, 'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs'>
   /** Aborted when the pool is destroyed. */
   readonly closed: AbortSignal
@@ -200,7 +249,7 @@ class TransactionRun<T> {
       if (this.#signal.aborted) throw abortReason(this.#signal)
       await this.#begin(lease)
       isInBody = true
-      const value = await this.#body(tx)
+      const value = await this.#host.run(tx, this.#body)
       await tx.settle()
       isInBody = false
       await this.#commit(lease)
@@ -240,6 +289,8 @@ class TransactionRun<T> {
 /** Of BEGIN and COMMIT: what is unknown, what ended before its COMMIT, and what is refused for good is never repeated. */
 function outcomeOf(error: unknown): Outcome {
   if (error instanceof TransactionEndedError || error instanceof StatementOutcomeUnknownError) return 'statementFailed'
+  // A limit of the caller's within the function cut the connection: running it again would run into it again.
+  if (error instanceof TimeoutError) return 'statementFailed'
   const { outcome, node } = classify(error)
   return node === 'misconfigured' ? 'statementFailed' : outcome
 }

@@ -34,6 +34,8 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_NO_WRITER: true,
   HA_OUTCOME_UNKNOWN: true,
   HA_TRANSACTION_ENDED: true,
+  HA_STREAM_OPEN: true,
+  HA_SESSION_SETUP: true,
   HA_BACKPRESSURE: true,
   HA_UNROUTABLE: true,
   HA_PUBLISH_REFUSED: true,
