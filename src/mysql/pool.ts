@@ -79,6 +79,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
   #readers: readonly Node[] = []
+  #lastReader: Node | undefined
   readonly #closed = new AbortController()
   #transactions = 0
   #idle: Deferred<undefined> | undefined
@@ -286,10 +287,13 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       const node = this.#writer.current
       return node?.pool.hasRoom === true ? node : undefined
     }
+    // Equally busy ones take turns: else a quiet client would read from the first node only, which is the writer mostly.
+    const from = (this.#lastReader === undefined ? -1 : this.#readers.indexOf(this.#lastReader)) + 1
     let best: Node | undefined
-    for (const node of this.#readers) {
-      if (node.pool.hasRoom && (best === undefined || load(node) < load(best))) best = node
+    for (const node of [...this.#readers.slice(from), ...this.#readers.slice(0, from)]) {
+      if (node.pool.hasRoom && (best === undefined || node.pool.busyCount < best.pool.busyCount)) best = node
     }
+    this.#lastReader = best ?? this.#lastReader
     return best
   }
 
@@ -420,10 +424,6 @@ function causal(statement: DriverStatement, { node, connection }: Lease): Driver
 function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal | undefined): WaitOptions {
   if (left === undefined) return { timeoutMs, signal }
   return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
-}
-
-function load(node: Node): number {
-  return node.pool.borrowedCount
 }
 
 function remaining({ timeoutMs, signal }: WaitOptions, startedAt: number): WaitOptions {
