@@ -5,7 +5,8 @@ import { classify } from './classify.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
-import { cannotCommit, isProvablyRead, toStatement, type StatementOptions } from './statement.js'
+import { rowStream, type RowStream } from './row-stream.js'
+import { cannotCommit, isProvablyRead, toStatement, type StatementOptions, type StreamOptions } from './statement.js'
 
 /** Runs statements; what the pool, its connections and its transactions have in common. */
 export interface Queryable {
@@ -17,6 +18,13 @@ export interface Queryable {
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>>
   /** Sends a statement as a prepared one, as mysql2's `execute`. Limits as in {@link Queryable.query}. */
   execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>>
+  /**
+   * Sends a statement as text and returns its rows as a stream, for results that do not fit into memory.
+   *
+   * The connection is taken until the server has sent the last row, and until then refuses other statements with
+   * `StreamOpenError`. A reader that leaves early costs the connection when much is left.
+   */
+  stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T>
 }
 
 /**
@@ -49,6 +57,18 @@ export class PoolConnection implements Queryable {
 
   execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
     return runOn(this.#lease, 'execute', sql, values)
+  }
+
+  stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
+    const { driver, limits, highWaterMark } = toStatement(sql, values)
+    return rowStream<T>(async (sink) => {
+      const wasInTransaction = this.#lease.isInTransaction
+      try {
+        await this.#lease.stream(driver, sink, limits)
+      } catch (error) {
+        throw withOutcome(error, this.#lease, driver.sql, wasInTransaction)
+      }
+    }, highWaterMark)
   }
 
   /** Begins a transaction. */
@@ -121,7 +141,7 @@ export async function commit(lease: Lease, limits: WaitOptions = {}): Promise<vo
   if (lostBefore !== undefined) throw lostBefore
   if (limits.signal?.aborted === true) throw abortReason(limits.signal)
   try {
-    await lease.run('query', { sql: 'COMMIT' }, limits)
+    await lease.commit(limits)
   } catch (error) {
     throw isVerdict(error) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   }

@@ -1,5 +1,5 @@
 import { connect, Socket } from 'node:net'
-import { createConnection, type Connection, type ConnectionOptions, type QueryError } from 'mysql2'
+import { createConnection, type Connection, type ConnectionOptions, type QueryError, type QueryOptions } from 'mysql2'
 import { cut } from '../core/cut.js'
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { ConnectionLostError, toError } from '../core/errors.js'
@@ -43,6 +43,7 @@ export class DriverConnection {
   readonly #socket: Socket
   readonly #endpoint: Endpoint
   readonly #pending = new Set<(error: Error) => void>()
+  readonly #localPort: number | undefined
   #lost: Error | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
   onLost: ((error: Error) => void) | undefined
@@ -51,6 +52,7 @@ export class DriverConnection {
     this.#connection = connection
     this.#socket = socket
     this.#endpoint = endpoint
+    this.#localPort = socket.localPort
     // mysql2 emits 'error' when an idle connection dies; without a listener that ends the process.
     connection.on('error', (error: Error) => this.#end(error))
     connection.on('end', () => this.#end(new Error('the server closed the connection')))
@@ -68,9 +70,14 @@ export class DriverConnection {
     return this.#connection.threadId
   }
 
-  /** The client's port, by which the server knows the connection. */
+  /** Our end's port, by which the node's process list knows the connection; remembered after its end. */
   get localPort(): number | undefined {
-    return this.#socket.localPort
+    return this.#localPort
+  }
+
+  /** True for MariaDB, which has statements that MySQL has not. */
+  get isMariaDb(): boolean {
+    return (this.#connection as unknown as { _isMariaDB?: unknown })._isMariaDB === true
   }
 
   /** A number that changes whenever bytes came, or were taken over by the kernel. */
@@ -90,6 +97,38 @@ export class DriverConnection {
       const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void
       call(statement, done)
     })
+  }
+
+  /**
+   * Sends one statement as text and hands its rows over one by one. Resolves with the header of one without rows.
+   *
+   * mysql2's own `stream()` neither ends nor fails when the connection dies (sidorares/node-mysql2#3082).
+   */
+  rows(statement: DriverStatement, onRow: (row: unknown) => void): Promise<DriverResult> {
+    return this.#call((done) => {
+      let header: unknown
+      let isRow = false
+      const command = this.#connection.query(statement as QueryOptions)
+      command.on('fields', (fields: unknown) => {
+        isRow = fields !== undefined
+      })
+      command.on('result', (result: unknown) => {
+        if (isRow) onRow(result)
+        else header = result
+      })
+      command.on('error', (error) => done(error))
+      command.on('end', () => done(null, header))
+    })
+  }
+
+  /** Stops reading from the socket. */
+  pause(): void {
+    this.#connection.pause()
+  }
+
+  /** Reads on. */
+  resume(): void {
+    this.#connection.resume()
   }
 
   async ping(): Promise<void> {
@@ -158,9 +197,14 @@ export class DriverConnection {
 
   /** mysql2 answers calls on a dead connection with an error that hides why it died. */
   #own(error: Error): Error {
-    if ((error as { fatal?: boolean }).fatal !== true) return error
-    this.#end(error)
-    return this.#lost ?? error
+    const { fatal, sqlState } = error as { fatal?: boolean; sqlState?: unknown }
+    if (fatal === true) {
+      this.#end(error)
+      return this.#lost ?? error
+    }
+    // Not the server's: mysql2 gave up within a result (a `typeCast` threw), and the next caller would get the rest of it.
+    if (sqlState === undefined) this.cut(error)
+    return error
   }
 }
 

@@ -92,3 +92,26 @@ export class FenceUnavailableError extends HAError {
     super(`exactlyOnce is not possible: ${problem}`, cause === undefined ? undefined : { cause })
   }
 }
+
+/** The connection is still sending the rows of a stream. Nothing was sent: read the stream to its end, or destroy it. */
+export class StreamOpenError extends HAError {
+  readonly code = 'HA_STREAM_OPEN'
+  override readonly safeToRetry = true
+
+  constructor(host: string) {
+    super(`a stream of rows is still open on this connection (${host}): what waited for its end could wait for ever`)
+  }
+}
+
+/** `initSql` or `onConnection` failed on a new connection, which was closed; `cause` says why. */
+export class SessionSetupError extends HAError {
+  readonly code = 'HA_SESSION_SETUP'
+  override readonly safeToRetry = true
+  /** `host:port` of the connection. */
+  readonly host: string
+
+  constructor(option: 'initSql' | 'onConnection', host: string, cause: Error) {
+    super(`${option} failed on a new connection to ${host}: ${cause.message}`, { cause })
+    this.host = host
+  }
+}

@@ -22,6 +22,8 @@ export interface UnknownAttempt {
   readonly id: Buffer
   /** When its COMMIT was sent. */
   readonly sentAt: number
+  /** The checkout it ran on; released, and its connection lost. */
+  readonly lease: Lease
   readonly error: CommitOutcomeUnknownError
 }
 
@@ -43,6 +45,8 @@ const VERDICT_AGE_LIMIT_MS = HOUR_MS
 const KEEP_HOURS = 24
 /** An unanswered statement of a verdict is given up after so long, and the verdict asked for anew. */
 const ASK_LIMIT_MS = 5000
+/** On the attempt's own node it waits for the attempt's locks, which a server keeps that waits for its dead client. */
+const SAME_NODE_ASK_LIMIT_MS = 1000
 const ASK_BACKOFF = { initialMs: 20, factor: 2, maxMs: 500 }
 const SWEEP_ROWS = 500
 const SWEEP_LIMIT_MS = 5000
@@ -97,12 +101,13 @@ export class Fence {
    *
    * Rejects with {@link CommitOutcomeUnknownError} when there is no verdict in time.
    */
-  async verdict({ id, sentAt, error: unknown }: UnknownAttempt, signal: AbortSignal): Promise<Verdict> {
+  async verdict(asked: UnknownAttempt, signal: AbortSignal): Promise<Verdict> {
+    const { sentAt, error: unknown } = asked
     const deadline = Math.min(now() + this.#options.verdictTimeoutMs, sentAt + VERDICT_AGE_LIMIT_MS)
     for (let attempt = 1; ; attempt += 1) {
       let problem = new Error('its row is gone')
       try {
-        const verdict = await this.#ask(id, { timeoutMs: Math.max(1, deadline - now()), signal })
+        const verdict = await this.#ask(asked, { timeoutMs: Math.max(1, deadline - now()), signal })
         if (verdict !== undefined) {
           this.#counts[verdict] += 1
           return verdict
@@ -119,13 +124,18 @@ export class Fence {
     }
   }
 
-  async #ask(id: Buffer, limits: WaitOptions): Promise<Verdict | undefined> {
+  async #ask({ id, lease: attempt }: UnknownAttempt, limits: WaitOptions): Promise<Verdict | undefined> {
     const table = this.#usable()
     const lease = await this.#options.acquire(limits)
+    const isSameNode = lease.node === attempt.node
+    const askLimitMs = isSameNode ? SAME_NODE_ASK_LIMIT_MS : ASK_LIMIT_MS
     try {
-      const each = { ...limits, timeoutMs: Math.min(limits.timeoutMs ?? ASK_LIMIT_MS, ASK_LIMIT_MS) }
+      const each = { ...limits, timeoutMs: Math.min(limits.timeoutMs ?? Infinity, askLimitMs) }
       // What stands there may also be an earlier verdict of ours whose answer was lost.
       return (await table.revoke(lease, id, each)) ? 'aborted' : await table.read(lease, id, each)
+    } catch (error) {
+      if (isSameNode && error instanceof TimeoutError) attempt.node.kill(attempt.connection)
+      throw error
     } finally {
       lease.release()
     }

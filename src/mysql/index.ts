@@ -13,14 +13,17 @@
  * @module
  */
 export { createPool, MysqlPool } from './pool.js'
-export type { MysqlPoolStatus, Reader } from './pool.js'
+export type { MysqlPoolEvents, MysqlPoolStatus, Reader } from './pool.js'
+export type { LeakEvent } from './leaks.js'
 export type { MysqlPoolOptions, MysqlHostOption } from './options.js'
 export { PoolConnection } from './connection.js'
 export type { Queryable } from './connection.js'
 export { Transaction } from './transaction.js'
 export type { TransactionOptions } from './transaction.js'
 export type { FenceStatus } from './fence.js'
-export type { StatementOptions } from './statement.js'
+export type { ReadOptions, StatementOptions, StreamOptions } from './statement.js'
+export type { RowStream } from './row-stream.js'
+export type { NewConnection } from './session-setup.js'
 export type { Field, QueryResult, ResultHeader, Row } from './result.js'
 export type { MysqlHostStatus, NodeState } from './node-status.js'
 export type { NodePoolStatus } from './node-pool.js'
@@ -30,7 +33,9 @@ export {
   FenceUnavailableError,
   NoWriterError,
   QueueFullError,
+  SessionSetupError,
   StatementOutcomeUnknownError,
+  StreamOpenError,
   TransactionEndedError,
 } from './errors.js'
 export type { HostReason } from './errors.js'

@@ -1,13 +1,18 @@
 import { ClosedError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
-import { waitWithin, type WaitOptions } from '../core/time-limit.js'
+import { TimeLimit, waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, sleep } from '../core/timing.js'
 import { classify } from './classify.js'
+import { StreamOpenError } from './errors.js'
 import type { DriverConnection, DriverResult, DriverStatement } from './driver.js'
 import type { Node } from './node.js'
+import { RowFlow } from './row-flow.js'
+import type { RowSink } from './row-stream.js'
 import type { Session } from './session.js'
 
 /** How long a transaction left open may take to roll back at release before its connection is replaced instead. */
 const ROLLBACK_LIMIT_MS = 1000
+/** How long what is left of a result may take to come in, once its reader has left, before the connection is cut. */
+const DRAIN_LIMIT_MS = 500
 
 /**
  * One checkout: a connection of one node, for one caller, until it is released.
@@ -21,6 +26,9 @@ export class Lease {
   readonly #onReleased: (lease: Lease) => void
   #isReleased = false
   #running = 0
+  #isCommitting = false
+  /** What the rows on their way go into. */
+  #sink: RowSink | undefined
 
   constructor(node: Node, session: Session, onReleased: (lease: Lease) => void) {
     this.node = node
@@ -36,17 +44,62 @@ export class Lease {
     return this.#session.connection
   }
 
+  /** True while rows come that somebody still wants. */
+  get isStreaming(): boolean {
+    return this.#sink?.left.aborted === false
+  }
+
   /** Sends one statement. Rejects with the server's error, or with why the connection was lost or given up. */
   async run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
-    if (this.#isReleased) throw new ClosedError('released connection')
-    if (limits.signal?.aborted === true) throw abortReason(limits.signal)
+    this.#assertReady(limits)
     return this.#send(method, statement, limits)
+  }
+
+  /** Sends COMMIT, which is not killed when its caller gives up: it holds its locks for as long as it takes only. */
+  async commit(limits: WaitOptions): Promise<void> {
+    this.#isCommitting = true
+    try {
+      await this.run('query', { sql: 'COMMIT' }, limits)
+    } finally {
+      this.#isCommitting = false
+    }
+  }
+
+  /**
+   * Sends one statement and its rows into `sink`; resolves when all of them came.
+   *
+   * When the reader leaves early the rest is read and thrown away for a moment; a connection with much left is cut.
+   */
+  async stream(statement: DriverStatement, sink: RowSink, limits: WaitOptions = {}): Promise<void> {
+    this.#assertReady(limits)
+    if (sink.left.aborted) throw abortReason(sink.left)
+    const { connection } = this.#session
+    const flow = new RowFlow(connection, this.node.calls, sink)
+    let drainLimit: TimeLimit | undefined
+    const onLeft = (): void => {
+      const late = `${this.node.name}: the reader of a stream left, and the rest was too long`
+      drainLimit = new TimeLimit(DRAIN_LIMIT_MS, () => this.cut(new TimeoutError('operation', DRAIN_LIMIT_MS, late)))
+      flow.demand()
+    }
+    this.#sink = sink
+    sink.left.addEventListener('abort', onLeft, { once: true })
+    try {
+      await this.#watch(() => connection.rows(statement, (row) => flow.take(row)), limits)
+    } finally {
+      sink.left.removeEventListener('abort', onLeft)
+      drainLimit?.clear()
+      flow.end()
+      this.#sink = undefined
+    }
   }
 
   /** Ends the connection at once; what runs on it rejects with `error`. */
   cut(error: Error): void {
+    const { connection } = this.#session
+    const isKilled = this.#running > 0 && !this.#isCommitting && connection.lost === undefined
     this.#session.spoil()
-    this.#session.connection.cut(error)
+    connection.cut(error)
+    if (isKilled) this.node.kill(connection)
   }
 
   /** Gives the connection back; a transaction left open is rolled back first. A second call does nothing. */
@@ -60,12 +113,19 @@ export class Lease {
   }
 
   async #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
-    this.#running += 1
     const call = this.node.calls.start(this.#session.connection)
     try {
-      const work = this.#session.connection.run(method, statement)
+      return await this.#watch(() => this.#session.connection.run(method, statement), limits)
+    } finally {
+      this.node.calls.end(call)
+    }
+  }
+
+  async #watch(send: () => Promise<DriverResult>, limits: WaitOptions): Promise<DriverResult> {
+    this.#running += 1
+    try {
       const result = await waitWithin(
-        work,
+        send(),
         limits,
         (elapsedMs) => this.#late(elapsedMs),
         (reason) => this.cut(reason),
@@ -79,8 +139,13 @@ export class Lease {
       throw error
     } finally {
       this.#running -= 1
-      this.node.calls.end(call)
     }
+  }
+
+  #assertReady(limits: WaitOptions): void {
+    if (this.#isReleased) throw new ClosedError('released connection')
+    if (limits.signal?.aborted === true) throw abortReason(limits.signal)
+    if (this.isStreaming) throw new StreamOpenError(this.node.name)
   }
 
   async #rollBack(): Promise<void> {

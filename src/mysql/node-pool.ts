@@ -64,6 +64,8 @@ export class NodePool {
   #dials = 0
   #failures = 0
   #redialTimer: NodeJS.Timeout | undefined
+  /** Why no dial is made for a while. */
+  #holdCause: Error | undefined
 
   constructor(options: NodePoolOptions) {
     this.#options = options
@@ -85,8 +87,9 @@ export class NodePool {
     return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#redialTimer === undefined
   }
 
-  get borrowedCount(): number {
-    return this.#borrowed.size
+  /** Connections that are borrowed or about to be. */
+  get busyCount(): number {
+    return this.#borrowed.size + this.#acquiring
   }
 
   /** A connection, or the error of the dial. Bounded by the connect time-out. */
@@ -121,9 +124,10 @@ export class NodePool {
     for (const session of this.#slots.keys()) session.connection.cut(error)
   }
 
-  /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed. */
+  /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed, or of the one before. */
   async warm(): Promise<Error | undefined> {
-    if ([...this.#slots.keys()].some((session) => session.isReusable) || !this.hasRoom) return undefined
+    if ([...this.#slots.keys()].some((session) => session.isReusable)) return undefined
+    if (!this.hasRoom) return this.#holdCause
     try {
       this.release(await this.acquire())
       return undefined
@@ -137,6 +141,7 @@ export class NodePool {
     this.#failures = 0
     clearTimeout(this.#redialTimer)
     this.#redialTimer = undefined
+    this.#holdCause = undefined
   }
 
   status(): NodePoolStatus {
@@ -202,8 +207,10 @@ export class NodePool {
     const delayMs = isRefused ? REFUSED_REDIAL_MS : Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** this.#failures)
     this.#failures += 1
     clearTimeout(this.#redialTimer)
+    this.#holdCause = error
     this.#redialTimer = setTimeout(() => {
       this.#redialTimer = undefined
+      this.#holdCause = undefined
       this.#options.onRoom()
     }, delayMs).unref()
   }

@@ -10,10 +10,11 @@ import { Fitness } from './fitness.js'
 import { FlowCheck } from './flow-check.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
 import { NodePool } from './node-pool.js'
+import { Killer, type Victim } from './killer.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
 import { Prober } from './prober.js'
-import { sessionSetup } from './session-setup.js'
+import { setUpSession } from './session-setup.js'
 
 /** While a node is suspect it is asked so often, in milliseconds. */
 const SUSPECT_INTERVAL_MS = 250
@@ -44,6 +45,7 @@ export class Node {
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
   readonly #prober: Prober
+  readonly #killer: Killer
   readonly #fitness: Fitness
   readonly #flowCheck: FlowCheck
   readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
@@ -86,6 +88,12 @@ export class Node {
       calls: this.calls,
       ask: (sql, limits) => this.#prober.run(sql, limits),
       timeoutMs: options.probeTimeoutMs,
+    })
+    this.#killer = new Killer({
+      mayRun: () => this.state === 'up' && !this.#isClosed,
+      run: async (sql, limits) => {
+        await this.#prober.run(sql, limits)
+      },
     })
     this.pool = new NodePool({
       name: this.name,
@@ -202,6 +210,11 @@ export class Node {
     }
   }
 
+  /** Ends what still runs on the node for a connection that was cut; in the background, and only if it can be done. */
+  kill(victim: Victim): void {
+    if (this.state !== 'down') this.#killer.add(victim)
+  }
+
   /** Acts on what an error of a statement or a dial says about the node. */
   noteError(error: unknown): void {
     const cause = error instanceof Error ? error : new Error(String(error))
@@ -290,6 +303,7 @@ export class Node {
       this.#lifecycle.enter('up')
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
+    this.#killer.pump()
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
     this.#listener.onChange(this)
@@ -314,6 +328,7 @@ export class Node {
     // What it reported before says nothing about what it is when it returns.
     this.#report = undefined
     this.#previousReport = undefined
+    this.#killer.clear()
     this.#lifecycle.enter('down', error)
     this.#fitness.note(this.unfitFor('write') === undefined)
     this.pool.cutAll(new ConnectionLostError(this.name, `the node is given up: ${error.message}`, { cause: error }))
@@ -328,7 +343,8 @@ export class Node {
 
   #dialSession(signal: AbortSignal): Promise<DriverConnection> {
     return this.#dialAndSetUp({}, signal, async (connection) => {
-      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
+      const isGalera = this.#report?.isGalera === true
+      await setUpSession(connection, { ...this.#options, host: this.name, isGalera }, signal)
     })
   }
 

@@ -3,6 +3,7 @@ import { parseEndpoints, type Endpoint } from '../core/endpoint.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { errorText, InvalidOptionError } from '../core/errors.js'
 import { driverOptionsProblem } from './driver.js'
+import type { NewConnection } from './session-setup.js'
 import { MYSQL_PORT, parseMysqlUrl, type MysqlUrl } from './url.js'
 
 /** One host of the list. */
@@ -78,6 +79,15 @@ export interface MysqlPoolOptions extends CommonOptions, Partial<Record<(typeof 
   wsrepSyncWait?: number
   /** Source address of the sockets. */
   localAddress?: string
+  /** Statements run on each new connection, before {@link MysqlPoolOptions.onConnection}. */
+  initSql?: string | readonly string[]
+  /**
+   * Called with each new connection before it is used, and waited for within `connectTimeoutMs`. When it fails the
+   * connection is closed, and whoever waits for one learns of it by `SessionSetupError`.
+   */
+  onConnection?: (connection: NewConnection) => void | Promise<void>
+  /** A connection held for longer is reported by the event `leak`, with its borrower's stack; 0 is off. @default 0 */
+  leakDetectionMs?: number
 }
 
 /** One host with everything filled in. @internal */
@@ -112,6 +122,9 @@ export interface ResolvedMysqlPoolOptions {
   readonly sqlMode: string | undefined
   readonly wsrepSyncWait: number | undefined
   readonly localAddress: string | undefined
+  readonly initSql: readonly string[]
+  readonly onConnection: ((connection: NewConnection) => void | Promise<void>) | undefined
+  readonly leakDetectionMs: number
 }
 
 const MIN_PROBE_MS = 50
@@ -146,6 +159,9 @@ export function resolveMysqlOptions(given: MysqlPoolOptions): ResolvedMysqlPoolO
     sqlMode: read.string('sqlMode', 'TRADITIONAL'),
     wsrepSyncWait: read.raw('wsrepSyncWait') === undefined ? undefined : read.integer('wsrepSyncWait', 0, { max: 15 }),
     localAddress: read.string('localAddress'),
+    initSql: resolveInitSql(read),
+    onConnection: resolveHook(read),
+    leakDetectionMs: read.duration('leakDetectionMs', 0),
   }
   read.done()
   return Object.freeze(resolved)
@@ -171,6 +187,20 @@ function resolveHosts(read: OptionReader, url: MysqlUrl | undefined): readonly M
       return Object.freeze({ endpoint, priority })
     }),
   )
+}
+
+function resolveInitSql(read: OptionReader): readonly string[] {
+  const value = read.raw('initSql') ?? []
+  const list: unknown[] = Array.isArray(value) ? value : [value]
+  if (!list.every((sql) => typeof sql === 'string'))
+    throw read.problem('initSql', 'must be a statement or a list of them')
+  return Object.freeze([...list])
+}
+
+function resolveHook(read: OptionReader): ResolvedMysqlPoolOptions['onConnection'] {
+  const value = read.raw('onConnection')
+  if (value !== undefined && typeof value !== 'function') throw read.problem('onConnection', 'must be a function')
+  return value as ResolvedMysqlPoolOptions['onConnection']
 }
 
 function resolveDriverOptions(read: OptionReader, url: MysqlUrl | undefined): Readonly<Record<string, unknown>> {

@@ -7,19 +7,31 @@ import type { WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
 import { classify } from './classify.js'
 import { PoolConnection, withOutcome, type Queryable } from './connection.js'
+import type { DriverStatement } from './driver.js'
 import { sameComponent } from './election.js'
 import { NoWriterError, type HostReason } from './errors.js'
 import { Fence, type FenceStatus } from './fence.js'
 import { Gate, type Role } from './gate.js'
+import { borrowerStack, LeakWatch, type LeakEvent } from './leaks.js'
 import { Lease } from './lease.js'
+import { Nesting } from './nesting.js'
 import type { NodePoolStatus } from './node-pool.js'
 import { Node } from './node.js'
 import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, resolveMysqlOptions, type MysqlPoolOptions, type ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
-import { isPlainRead, isProvablyRead, isSingleStatement, toStatement, type StatementOptions } from './statement.js'
+import { rowStream, type RowSink, type RowStream } from './row-stream.js'
+import {
+  isPlainRead,
+  isProvablyRead,
+  isSingleStatement,
+  toStatement,
+  type ReadOptions,
+  type StatementOptions,
+  type StreamOptions,
+} from './statement.js'
 import type { Transaction, TransactionOptions } from './transaction.js'
-import { runTransaction } from './transaction-run.js'
+import { runTransaction, type TransactionHost } from './transaction-run.js'
 import { Writer, type WriterStatus } from './writer.js'
 
 /** A frozen snapshot of a pool. */
@@ -38,8 +50,17 @@ export interface MysqlPoolStatus {
   readonly maxFailoverMs: number
 }
 
+/** The events of a {@link MysqlPool}. */
+export interface MysqlPoolEvents extends CommonEvents {
+  /** A connection is held for longer than `leakDetectionMs`; told once per checkout. */
+  leak: [LeakEvent]
+}
+
 /** Reads from any node that is in the cluster's present view. */
 export interface Reader extends Queryable {
+  query<T = Row[]>(sql: string | ReadOptions, values?: unknown): Promise<QueryResult<T>>
+  execute<T = Row[]>(sql: string | ReadOptions, values?: unknown): Promise<QueryResult<T>>
+  stream<T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown): RowStream<T>
   /** A connection to the least busy node, for reads. */
   getConnection(limits?: WaitOptions): Promise<PoolConnection>
 }
@@ -50,7 +71,7 @@ export interface Reader extends Queryable {
  * When the writer dies, is taken out or refuses writes, new work waits for the next writer instead of failing. Made by
  * {@link createPool}; starts connecting by itself.
  */
-export class MysqlPool extends Client<CommonEvents> implements Queryable {
+export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   /** Reads from any Synced node, the least busy first; a read whose node dies is repeated elsewhere. */
   readonly reader: Reader
   readonly #options: ResolvedMysqlPoolOptions
@@ -58,9 +79,12 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   readonly #writer: Writer
   readonly #gate: Gate
   readonly #fence: Fence
+  readonly #nesting: Nesting
+  readonly #leaks: LeakWatch | undefined
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
   #readers: readonly Node[] = []
+  #lastReader: Node | undefined
   readonly #closed = new AbortController()
   #transactions = 0
   #idle: Deferred<undefined> | undefined
@@ -97,6 +121,9 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       verdictTimeoutMs: this.#options.failoverTimeoutMs,
       acquire: (limits) => this.#gate.acquire('write', limits),
     })
+    this.#nesting = new Nesting(this.#options.connectionLimit)
+    const { leakDetectionMs } = this.#options
+    if (leakDetectionMs > 0) this.#leaks = new LeakWatch(leakDetectionMs, (leak) => this.report('leak', leak))
     // As many transactions listen as there are; the warning would go to the console.
     setMaxListeners(0, this.#closed.signal)
     this.reader = this.#makeReader()
@@ -110,18 +137,27 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
    * lost rejects with `StatementOutcomeUnknownError`. Limits in the object form bound all of it.
    */
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#autocommit('write', 'query', sql, values, isProvablyRead)
+    return this.#statement('write', 'query', sql, values)
   }
 
   /** The same with a prepared statement, as mysql2/promise's `execute`. */
   execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#autocommit('write', 'execute', sql, values, isProvablyRead)
+    return this.#statement('write', 'execute', sql, values)
+  }
+
+  /**
+   * Runs one statement on the writer and returns its rows as a stream, on a connection of its own until its end.
+   *
+   * When the connection is lost before the first row a read is repeated, afterwards the stream is destroyed with the error.
+   */
+  stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
+    return this.#stream<T>('write', sql, values)
   }
 
   /** A connection to the writer, until its `release()`. */
   async getConnection(limits: WaitOptions = {}): Promise<PoolConnection> {
     this.assertOpen()
-    return new PoolConnection(await this.#gate.acquire('write', limits))
+    return new PoolConnection(await this.#acquire('write', limits))
   }
 
   /**
@@ -131,11 +167,19 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
    * connection was lost before COMMIT; so whatever it does outside the database must bear that. When the answer to
    * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again; with `exactlyOnce` the commit fence
    * finds out what happened instead. What `body` throws is thrown, after a rollback.
+   *
+   * What `body` asks of the pool beside `tx` (a connection, a query, a transaction inside) goes to the same node. When
+   * the writer changes meanwhile it rejects, and `body` is run again.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
-    const acquire = (limits: WaitOptions): Promise<Lease> => this.#gate.acquire('write', limits)
-    const host = { acquire, options: this.#options, closed: this.#closed.signal, fence: this.#fence }
+    const host: TransactionHost = {
+      acquire: (limits) => this.#acquire('write', limits),
+      run: (tx, run) => this.#nesting.run(tx, run),
+      options: this.#options,
+      closed: this.#closed.signal,
+      fence: this.#fence,
+    }
     this.#transactions += 1
     try {
       return await runTransaction(host, body, options)
@@ -187,39 +231,60 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
     this.#closed.abort(reason)
     this.#gate.close(reason)
     this.#writer.close()
+    this.#leaks?.close()
     for (const node of this.#nodes) node.close(reason)
   }
 
   #makeReader(): Reader {
     return Object.freeze({
-      query: <T = Row[]>(sql: string | StatementOptions, values?: unknown) =>
-        this.#autocommit<T>('read', 'query', sql, values, isPlainRead),
-      execute: <T = Row[]>(sql: string | StatementOptions, values?: unknown) =>
-        this.#autocommit<T>('read', 'execute', sql, values, isPlainRead),
+      query: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
+        this.#statement<T>('read', 'query', sql, values),
+      execute: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
+        this.#statement<T>('read', 'execute', sql, values),
+      stream: <T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown) =>
+        this.#stream<T>('read', sql, values),
       getConnection: async (limits: WaitOptions = {}) => {
         this.assertOpen()
-        return new PoolConnection(await this.#gate.acquire('read', limits))
+        return new PoolConnection(await this.#acquire('read', limits))
       },
     })
   }
 
-  async #autocommit<T>(
+  async #statement<T>(
     role: Role,
     method: 'query' | 'execute',
-    sql: string | StatementOptions,
+    sql: string | ReadOptions,
     values: unknown,
-    isRepeatable: (sql: string) => boolean,
   ): Promise<QueryResult<T>> {
+    const { driver, limits, isCausal } = toStatement(sql, values)
+    const send: Send<unknown> = (lease, statement, left) => lease.run(method, statement, left)
+    const isRepeatable = (): boolean => isRead(role, driver.sql)
+    return (await this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send })) as QueryResult<T>
+  }
+
+  #stream<T>(role: Role, sql: string | (ReadOptions & StreamOptions), values: unknown): RowStream<T> {
+    const { driver, limits, isCausal, highWaterMark } = toStatement(sql, values)
+    const fill = (sink: RowSink): Promise<void> => {
+      const send: Send<void> = (lease, statement, left) => lease.stream(statement, sink, left)
+      const isRepeatable = (): boolean => !sink.hasTaken && isRead(role, driver.sql)
+      return this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send, left: sink.left })
+    }
+    return rowStream<T>(fill, highWaterMark)
+  }
+
+  async #autocommit<R>(role: Role, statement: DriverStatement, how: Autocommit<R>): Promise<R> {
     this.assertOpen()
-    const { driver, limits } = toStatement(sql, values)
+    const { limits, isCausal, isRepeatable, send, left } = how
     const startedAt = now()
-    for (let attempt = 1; ; attempt += 1) {
-      const left = remaining(limits, startedAt)
-      const lease = await this.#gate.acquire(role, left)
+    for (let attempt = 1, at = role; ; attempt += 1) {
+      const lease = await this.#acquire(at, withSignal(remaining(limits, startedAt), left))
       try {
-        return (await lease.run(method, driver, remaining(limits, startedAt))) as unknown as QueryResult<T>
+        const sent = isCausal && at === 'read' ? causal(statement, lease) : statement
+        if (sent !== undefined) return await send(lease, sent, remaining(limits, startedAt))
+        at = 'write'
       } catch (error) {
-        if (!this.#mayRepeat(error, attempt, driver.sql, isRepeatable)) throw withOutcome(error, lease, driver.sql)
+        if (!this.#mayRepeat(error, attempt, statement.sql, isRepeatable))
+          throw withOutcome(error, lease, statement.sql)
       } finally {
         lease.release()
       }
@@ -227,11 +292,17 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   /** Once per node and once more; the caller's own limit ends it earlier. */
-  #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: (sql: string) => boolean): boolean {
+  #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: () => boolean): boolean {
     if (attempt > this.#nodes.length || error instanceof TimeoutError || this.state === 'closed') return false
     const { outcome, node } = classify(error)
     if (outcome === 'notExecuted') return node !== 'misconfigured' && isSingleStatement(sql)
-    return outcome === 'lost' && isRepeatable(sql)
+    return outcome === 'lost' && isRepeatable()
+  }
+
+  #acquire(role: Role, limits: WaitOptions): Promise<Lease> {
+    const acquire = (wait: WaitOptions): Promise<Lease> => this.#gate.acquire(role, wait)
+    const lease = role === 'read' ? acquire(limits) : this.#nesting.checkOut(acquire, limits)
+    return this.#leaks === undefined ? lease : this.#leaks.start(lease, borrowerStack())
   }
 
   #pick(role: Role): Node | undefined {
@@ -239,10 +310,13 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
       const node = this.#writer.current
       return node?.pool.hasRoom === true ? node : undefined
     }
+    // Equally busy ones take turns: else a quiet client would read from the first node only, which is the writer mostly.
+    const from = (this.#lastReader === undefined ? -1 : this.#readers.indexOf(this.#lastReader)) + 1
     let best: Node | undefined
-    for (const node of this.#readers) {
-      if (node.pool.hasRoom && (best === undefined || load(node) < load(best))) best = node
+    for (const node of [...this.#readers.slice(from), ...this.#readers.slice(0, from)]) {
+      if (node.pool.hasRoom && (best === undefined || node.pool.busyCount < best.pool.busyCount)) best = node
     }
+    this.#lastReader = best ?? this.#lastReader
     return best
   }
 
@@ -255,6 +329,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
 
   #released(lease: Lease): void {
     this.#leases.delete(lease)
+    this.#leaks?.end(lease)
     this.#writer.removeLease(lease)
     this.#gate.pump()
     this.#noteIdle()
@@ -345,8 +420,33 @@ export function createPool(options: MysqlPoolOptions = {}): MysqlPool {
   return new MysqlPool(options)
 }
 
-function load(node: Node): number {
-  return node.pool.borrowedCount
+type Send<R> = (lease: Lease, statement: DriverStatement, limits: WaitOptions) => Promise<R>
+
+/** How one statement in autocommit is run. */
+interface Autocommit<R> {
+  readonly limits: WaitOptions
+  readonly isCausal: boolean
+  /** True when its answer was lost and it may be asked again. */
+  readonly isRepeatable: () => boolean
+  readonly send: Send<R>
+  /** Ends the wait for a connection. */
+  readonly left?: AbortSignal
+}
+
+function isRead(role: Role, sql: string): boolean {
+  return role === 'write' ? isProvablyRead(sql) : isPlainRead(sql)
+}
+
+/** In one round trip, with MariaDB; elsewhere there is none, and only the writer surely has what this client wrote. */
+function causal(statement: DriverStatement, { node, connection }: Lease): DriverStatement | undefined {
+  if (node.report?.isGalera !== true) return statement
+  if (!connection.isMariaDb) return undefined
+  return { ...statement, sql: `SET STATEMENT wsrep_sync_wait = 1 FOR ${statement.sql}` }
+}
+
+function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal | undefined): WaitOptions {
+  if (left === undefined) return { timeoutMs, signal }
+  return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
 }
 
 function remaining({ timeoutMs, signal }: WaitOptions, startedAt: number): WaitOptions {

@@ -2,26 +2,50 @@ import { InvalidOptionError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { DriverStatement } from './driver.js'
 
-/** A statement in object form; further properties are mysql2's (`rowsAsArray`, `typeCast`, `nestTables`, ...). */
+/** A statement in object form, limits included; further properties are mysql2's (`rowsAsArray`, `typeCast`, `nestTables`, ...). */
 export interface StatementOptions extends WaitOptions {
   sql: string
   values?: unknown
   [option: string]: unknown
 }
 
-/** A statement apart from its limits. @internal */
+/** A read in object form. */
+export interface ReadOptions extends StatementOptions {
+  /**
+   * Sees everything that was committed in the cluster before the call, by whatever client. Costs the node's wait until it
+   * has applied that; the limit bounds it. @default false
+   */
+  causal?: boolean
+}
+
+/** A statement whose rows are streamed, in object form. The limits are for the whole stream, until its last row is read. */
+export interface StreamOptions extends StatementOptions {
+  /** Rows that wait to be read before the server is held back. @default 16 */
+  highWaterMark?: number
+}
+
+/** A statement apart from what is not mysql2's. @internal */
 export interface Statement {
   readonly driver: DriverStatement
   readonly limits: WaitOptions
+  readonly isCausal: boolean
+  readonly highWaterMark: number | undefined
 }
+
+const NO_OPTIONS = Object.freeze({ limits: Object.freeze({}), isCausal: false, highWaterMark: undefined })
 
 /** Takes both of mysql2's forms. A limit in mysql2's own `timeout` is refused: it leaves the connection unusable. @internal */
 export function toStatement(sql: string | StatementOptions, values?: unknown): Statement {
-  if (typeof sql === 'string') return { driver: values === undefined ? { sql } : { sql, values }, limits: {} }
-  const { timeoutMs, signal, ...rest } = sql
+  if (typeof sql === 'string') return { driver: values === undefined ? { sql } : { sql, values }, ...NO_OPTIONS }
+  const { timeoutMs, signal, causal, highWaterMark, ...rest } = sql as ReadOptions & StreamOptions
   if ('timeout' in rest)
     throw new InvalidOptionError('timeout', "is mysql2's and leaves the connection unusable: use timeoutMs")
-  return { driver: values === undefined ? rest : { ...rest, values }, limits: { timeoutMs, signal } }
+  return {
+    driver: values === undefined ? rest : { ...rest, values },
+    limits: { timeoutMs, signal },
+    isCausal: causal === true,
+    highWaterMark,
+  }
 }
 
 const QUOTED_OR_COMMENT =

@@ -13,6 +13,8 @@ import { Transaction, type TransactionOptions } from './transaction.js'
 /** What {@link runTransaction} needs of the pool. @internal */
 export interface TransactionHost {
   readonly acquire: (limits: WaitOptions) => Promise<Lease>
+  /** Runs the function. */
+  readonly run: <T>(tx: Transaction, body: Body<T>) => Promise<T>
   readonly options: Pick<
     ResolvedMysqlPoolOptions,
     'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs' | 'exactlyOnce'
@@ -111,7 +113,7 @@ class TransactionRun<T> {
       if (this.#signal.aborted) throw abortReason(this.#signal)
       await this.#begin(lease)
       isInBody = true
-      const value = await this.#body(tx)
+      const value = await this.#host.run(tx, this.#body)
       await tx.settle()
       isInBody = false
       const unknown = await this.#commit(lease)
@@ -145,7 +147,7 @@ class TransactionRun<T> {
     try {
       await commit(lease)
     } catch (error) {
-      if (id !== undefined && error instanceof CommitOutcomeUnknownError) return { id, sentAt, error }
+      if (id !== undefined && error instanceof CommitOutcomeUnknownError) return { id, sentAt, lease, error }
       // Known again, unless it is what makes it unknown.
       if (!(error instanceof CommitOutcomeUnknownError)) this.#committingOn = undefined
       throw error
@@ -158,6 +160,8 @@ class TransactionRun<T> {
 /** Of BEGIN and COMMIT: what is unknown, what ended before its COMMIT, and what is refused for good is never repeated. */
 function outcomeOf(error: unknown): Outcome {
   if (error instanceof TransactionEndedError || error instanceof StatementOutcomeUnknownError) return 'statementFailed'
+  // A limit of the caller's within the function cut the connection: running it again would run into it again.
+  if (error instanceof TimeoutError) return 'statementFailed'
   const { outcome, node } = classify(error)
   return node === 'misconfigured' ? 'statementFailed' : outcome
 }

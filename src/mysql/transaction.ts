@@ -2,10 +2,11 @@ import { TimeoutError, toError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { classify, type Outcome } from './classify.js'
 import { withOutcome, type Queryable } from './connection.js'
-import { StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
+import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
-import { toStatement, type StatementOptions } from './statement.js'
+import { rowStream, type RowSink, type RowStream } from './row-stream.js'
+import { toStatement, type Statement, type StatementOptions, type StreamOptions } from './statement.js'
 
 /** Options of `pool.transaction`. */
 export interface TransactionOptions extends WaitOptions {
@@ -33,6 +34,7 @@ export class Transaction implements Queryable {
   readonly #signal: AbortSignal
   #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
+  #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** @internal */
@@ -59,16 +61,42 @@ export class Transaction implements Queryable {
     return this.#queue('execute', sql, values)
   }
 
+  /**
+   * The rows of a SELECT as a stream. As with a connection: read it to its end, or leave it, before the next statement.
+   * A reader that leaves when much is left ends the transaction: use LIMIT.
+   */
+  stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
+    const statement = toStatement(sql, values)
+    return rowStream<T>((sink) => this.#stream(statement, sink), statement.highWaterMark)
+  }
+
   /** Waits for statements that were started and not awaited, and throws when the transaction is over already. @internal */
   async settle(): Promise<void> {
     await this.#tail
     this.#assertAlive()
+    if (this.#lease.isStreaming) throw new StreamOpenError(this.#lease.node.name)
   }
 
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
+    this.#isOver = true
     this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     await this.#tail
+  }
+
+  /** True once the function that it was handed to has ended. @internal */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** True when its connection is gone, so that it cannot be committed any more. @internal */
+  get isLost(): boolean {
+    return this.#lease.connection.lost !== undefined
+  }
+
+  /** Takes note of work of the function, beside this connection, that failed because the writer changed. @internal */
+  fail(error: Error): void {
+    this.#failure ??= { error, outcome: 'lost' }
   }
 
   /** What `error`, with which the function ended, allows: `statementFailed` unless all of it can be run again. @internal */
@@ -79,8 +107,23 @@ export class Transaction implements Queryable {
     return failure.outcome === 'lockWait' && !hasCause(error, failure.error) ? 'statementFailed' : failure.outcome
   }
 
-  /** One after the other: after a deadlock the server would run the next one outside the transaction. */
   #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
+    return this.#inTurn(() => {
+      const { driver, limits } = toStatement(sql, values)
+      return this.#run(driver.sql, () => this.#lease.run(method, driver, limits)) as unknown as Promise<QueryResult<T>>
+    })
+  }
+
+  /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
+  async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
+    const sent = this.#inTurn(() => ({ done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)) }))
+    await (
+      await sent
+    ).done
+  }
+
+  /** One after the other: after a deadlock the server would run the next one outside the transaction. */
+  #inTurn<R>(start: () => R | Promise<R>): Promise<R> {
     const failureBefore = this.#failure
     const turn = this.#tail.then(() => {
       const failure = this.#failure
@@ -88,23 +131,22 @@ export class Transaction implements Queryable {
       if (failure !== failureBefore && (failure?.outcome === 'lost' || failure?.outcome === 'rolledBack')) {
         throw failure.error
       }
-      return this.#run<T>(method, sql, values)
+      this.#assertAlive()
+      return start()
     })
     this.#tail = turn.catch(() => undefined)
     return turn
   }
 
-  async #run<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
-    this.#assertAlive()
-    const { driver, limits } = toStatement(sql, values)
+  async #run<R>(sql: string, send: () => Promise<R>): Promise<R> {
     try {
-      const result = (await this.#lease.run(method, driver, limits)) as unknown as QueryResult<T>
+      const result = await send()
       if (!this.#lease.isInTransaction) {
         this.#ended ??= new TransactionEndedError('a statement committed or rolled it back')
       }
       return result
     } catch (error) {
-      const told = withOutcome(error, this.#lease, driver.sql, true)
+      const told = withOutcome(error, this.#lease, sql, true)
       const { outcome, node } = classify(told)
       // The caller's own limit is its decision, and a privilege that is missing will be missing again.
       const isFinal =

@@ -35,9 +35,11 @@ export async function adminSql(n: number, ...statements: readonly string[]): Pro
 export async function connectSql(
   n: number,
   account: { readonly user: string; readonly password: string } = SQL_ACCOUNT,
+  options: { readonly multipleStatements?: boolean } = {},
 ): Promise<Connection> {
   const { host, port } = node('galera', n)
   const connection = await mysql.createConnection({
+    ...options,
     host,
     user: account.user,
     password: account.password,

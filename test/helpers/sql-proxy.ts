@@ -7,6 +7,8 @@ export type Trick =
   | 'lose-answer'
   /** The server never gets it; both connections are reset. */
   | 'lose-statement'
+  /** The server never gets it; both connections stay as they are, and silent. */
+  | 'swallow'
   /** The server gets it when told to; meanwhile the client hears nothing more from this node. */
   | 'hold'
 
@@ -108,6 +110,10 @@ export class SqlProxy {
         client.resetAndDestroy()
         played()
       })
+      return
+    }
+    if (trick === 'swallow') {
+      played()
       return
     }
     this.#isDark = true

@@ -12,7 +12,7 @@ import { outcomeOf } from './outcome.js'
 /** How the pool is used: single statements in autocommit, or `transaction()`, with the commit fence or without. */
 export type MysqlMode = 'query' | 'transaction' | 'exactly-once'
 
-const OPTIONS_OF: Readonly<Record<MysqlMode, TransactionOptions & { readonly exactlyOnce?: boolean }>> = {
+const OPTIONS_OF: Readonly<Record<MysqlMode, TransactionOptions>> = {
   query: {},
   transaction: {},
   'exactly-once': { exactlyOnce: true },
@@ -80,11 +80,8 @@ export class OurMysql implements SqlSubject {
 
   /** Verdicts of the commit fence. */
   notes(): Readonly<Record<string, number>> {
-    const { fence } = this.pool.status() as { readonly fence?: Readonly<Record<string, unknown>> }
-    const counts = Object.entries(fence ?? {}).flatMap(([name, count]) =>
-      typeof count === 'number' ? [[`fence ${name}`, count] as const] : [],
-    )
-    return Object.fromEntries(counts)
+    const counts = Object.entries(this.pool.status().fence)
+    return Object.fromEntries(counts.map(([name, count]) => [`fence ${name}`, count as number]))
   }
 
   outcomeOf(error: unknown): Outcome {

@@ -91,6 +91,15 @@ describe('a transaction whose COMMIT is not answered', () => {
     expect(db.status().fence).toEqual({ committed: 0, aborted: 1, unknown: 0 })
   })
 
+  test('is run again when its server waits for the COMMIT and holds its locks', async () => {
+    const played = writerProxy().next('COMMIT', 'swallow')
+    const { result, runs } = insertOnce('swallowed')
+    await expect(result).resolves.toBe(2)
+    await played
+    expect([runs(), await times('swallowed')]).toEqual([2, 1])
+    expect(db.status().availability.failoverCount).toBe(0)
+  })
+
   test('can never commit any more once another node has said so', async () => {
     const frozen = writerProxy()
     const played = frozen.next('COMMIT', 'hold')

@@ -35,6 +35,8 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_OUTCOME_UNKNOWN: true,
   HA_TRANSACTION_ENDED: true,
   HA_FENCE_UNAVAILABLE: true,
+  HA_STREAM_OPEN: true,
+  HA_SESSION_SETUP: true,
   HA_BACKPRESSURE: true,
   HA_UNROUTABLE: true,
   HA_PUBLISH_REFUSED: true,
