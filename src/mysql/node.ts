@@ -1,3 +1,4 @@
+import { Dialler } from '../core/dialler.js'
 import { formatEndpoint } from '../core/endpoint.js'
 import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { Lifecycle } from '../core/lifecycle.js'
@@ -8,6 +9,7 @@ import { classify } from './classify.js'
 import { dial, type DriverConnection } from './driver.js'
 import { Fitness } from './fitness.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
+import { identityFrom, identityStatement, readValues } from './identity.js'
 import { NodePool } from './node-pool.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
@@ -18,6 +20,8 @@ import { sessionSetup } from './session-setup.js'
 const SUSPECT_INTERVAL_MS = 250
 /** A node that does not answer is dialled at most so often. */
 const DOWN_INTERVAL_MS = 1000
+/** The probe dials anew so often: nothing else notices that the host leads to another server while the old one lives. */
+const RENEWAL_INTERVAL_MS = 30_000
 /** Options of the caller that would change what a probe's answer looks like are put back. */
 const PROBE_OPTIONS = { multipleStatements: true, rowsAsArray: false, nestTables: false, typeCast: true }
 /** A second look so soon after the first answer shows which node the other clients write to. */
@@ -37,11 +41,11 @@ export interface NodeListener {
 /** One server: its probe, its connections, and what is known of its health. @internal */
 export class Node {
   readonly name: string
-  readonly host: MysqlHost
   readonly pool: NodePool
   readonly calls: Calls
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
+  readonly #dialler: Dialler
   readonly #prober: Prober
   readonly #fitness: Fitness
   readonly #lifecycle = new Lifecycle<NodeState>('unknown', {
@@ -50,8 +54,10 @@ export class Node {
     suspect: ['up', 'down'],
     down: ['up'],
   })
+  #host: MysqlHost
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
+  #isRemoved = false
   #isWriter = false
   #isMisconfigured = false
   #misses = 0
@@ -66,15 +72,16 @@ export class Node {
   #refusedWriteAt: number | undefined
 
   constructor(host: MysqlHost, options: ResolvedMysqlPoolOptions, listener: NodeListener) {
-    this.host = host
+    this.#host = host
     this.name = formatEndpoint(host.endpoint)
     this.#options = options
     this.#listener = listener
+    this.#dialler = new Dialler(host.endpoint, options.localAddress, options.lookup)
     this.#fitness = new Fitness(options.failbackDelayMs)
     this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
     this.#prober = new Prober({
       name: this.name,
-      dial: (signal) => dial(this.#dialOptions(PROBE_OPTIONS), signal),
+      dial: (signal) => this.#dial(PROBE_OPTIONS, signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
       onMiss: (error, askedAt) => this.#missed(error, askedAt),
       onLost: (error) => this.suspect(error),
@@ -94,6 +101,16 @@ export class Node {
 
   get state(): NodeState {
     return this.#lifecycle.state
+  }
+
+  /** Lower is preferred as writer. */
+  get priority(): number {
+    return this.#host.priority
+  }
+
+  /** Which server answered last; `undefined` while the node is down. */
+  get serverId(): string | undefined {
+    return this.#report?.serverId
   }
 
   get report(): NodeReport | undefined {
@@ -145,6 +162,7 @@ export class Node {
 
   /** Why the node cannot serve, or `undefined` when it can. */
   unfitFor(role: 'write' | 'read'): string | undefined {
+    if (this.#isRemoved) return 'was removed from the hosts'
     if (this.state === 'unknown') return 'was not reached yet'
     if (this.state === 'down' || this.#report === undefined) return 'is down'
     if (role === 'write' && this.#refusedWriteAt !== undefined) return 'refused a write as read-only'
@@ -153,6 +171,16 @@ export class Node {
 
   start(): void {
     this.#schedule(0)
+  }
+
+  /** The same host as the list has it now: its priority may have changed. */
+  update(host: MysqlHost): void {
+    this.#host = host
+  }
+
+  /** The host is no longer in the list: nothing new starts on it. What runs goes on until `close`. */
+  remove(): void {
+    this.#isRemoved = true
   }
 
   setWriter(isWriter: boolean): void {
@@ -178,17 +206,19 @@ export class Node {
   }
 
   /**
-   * Returns when the node has applied everything that was committed in the cluster before the call.
+   * Returns when the server has applied everything that was committed in the cluster before the call.
    *
    * On the probe's connection: a pool that is full of readers, or a server at its connection limit, must not keep a
-   * new writer from being made.
+   * new writer from being made. Rejects when another server answers than the one that was found fit.
    */
   async causalRead(limits: WaitOptions): Promise<void> {
     const isGalera = this.#report?.isGalera === true
-    const sql = isGalera ? 'SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0' : 'SELECT 1'
+    const { sql } = identityStatement(isGalera)
+    const read = isGalera ? 'SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0' : 'SELECT 1'
     const call = this.calls.start()
     try {
-      await this.#prober.run(sql, limits)
+      const results = (await this.#prober.run(`${read}; ${sql}`, limits)) as readonly unknown[]
+      this.#assertServer(results.at(-1), isGalera)
     } finally {
       this.calls.end(call)
     }
@@ -218,6 +248,7 @@ export class Node {
   status(): MysqlHostStatus {
     return hostStatus({
       host: this.name,
+      address: this.#prober.address,
       state: this.state,
       since: this.#lifecycle.since,
       unfit: this.unfitFor('write'),
@@ -262,13 +293,17 @@ export class Node {
       this.#schedule(this.#interval())
       if (this.#prober.isRunning && this.state !== 'suspect') return
       const isKnown = this.state === 'up' || this.state === 'suspect'
+      if (this.state === 'up' && this.#prober.dialAgeMs > RENEWAL_INTERVAL_MS) this.#renew()
       void this.#prober.ask(isKnown ? this.#options.probeTimeoutMs : this.#options.connectTimeoutMs)
     }, delayMs).unref()
   }
 
   #answered(report: NodeReport, askedAt: number): void {
+    // An earlier question may have gone to another server.
+    if (askedAt < this.#answeredAskedAt) return
     const isFirst = this.#report === undefined
-    this.#previousReport = this.#report
+    const isOther = !isFirst && this.serverId !== report.serverId
+    this.#previousReport = isOther ? undefined : this.#report
     if (this.#report?.viewId !== report.viewId) this.#viewSeenAt = askedAt
     this.#report = report
     this.#askedAt = askedAt
@@ -281,6 +316,7 @@ export class Node {
       this.#lifecycle.enter('up')
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
+    if (isOther) this.#retire(() => true)
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
     this.#listener.onChange(this)
@@ -312,17 +348,35 @@ export class Node {
     this.#listener.onChange(this)
   }
 
-  #dialOptions(extra: Readonly<Record<string, unknown>> = {}): Parameters<typeof dial>[0] {
-    const { localAddress, driverOptions } = this.#options
-    return { endpoint: this.host.endpoint, localAddress, driverOptions: { ...driverOptions, ...extra } }
+  /** The connections are replaced, and the pool may dial the new server at once. */
+  #retire(isOld: (connection: DriverConnection) => boolean): void {
+    this.pool.retire(isOld)
+    this.pool.allowDial()
+  }
+
+  /** Asks on a fresh connection: the standing one may lead to a server that the host does not lead to any more. */
+  #renew(): void {
+    if (this.state === 'up' || this.state === 'suspect') void this.#prober.renew(this.#options.connectTimeoutMs)
+  }
+
+  async #dial(extra: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<DriverConnection> {
+    const driverOptions = { ...this.#options.driverOptions, ...extra }
+    const connection = await dial({ endpoint: this.#host.endpoint, dialler: this.#dialler, driverOptions }, signal)
+    const { addresses } = connection.dialled
+    this.pool.retire(({ dialled }) => !addresses.includes(dialled.address))
+    if (this.#prober.address !== undefined && !addresses.includes(this.#prober.address)) this.#renew()
+    return connection
   }
 
   async #dialSession(signal: AbortSignal): Promise<DriverConnection> {
-    const connection = await dial(this.#dialOptions(), signal)
+    const connection = await this.#dial({}, signal)
     const onAbort = (): void => connection.cut(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      await connection.run('query', sessionSetup(this.#options, this.#report?.isGalera === true))
+      const isGalera = this.#report?.isGalera === true
+      await connection.run('query', sessionSetup(this.#options, isGalera))
+      const [rows] = await connection.run('query', identityStatement(isGalera))
+      this.#assertServer(rows, isGalera)
       return connection
     } catch (error) {
       connection.cut(error as Error)
@@ -330,5 +384,13 @@ export class Node {
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  /** Connections of one node lead to one server: to the one that the probe found fit. */
+  #assertServer(rows: unknown, isGalera: boolean): void {
+    const found = identityFrom(readValues(rows as readonly Record<string, unknown>[]), isGalera)
+    if (found === this.serverId) return
+    this.#renew()
+    throw new ConnectionLostError(this.name, 'it leads to another server than before', { safeToRetry: true })
   }
 }
