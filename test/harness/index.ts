@@ -6,6 +6,7 @@ export { chaos, type ChaosFault, type ChaosOptions, type ChaosResult, chaosViola
 export { connections } from './connections.js'
 export { FAULTS, type Fault, type FaultName, isFaultName, type Target } from './fault.js'
 export { type Gap, longestGap, percentile, type Window } from './gap.js'
+export { Haproxy, type HaproxyOptions } from './haproxy.js'
 export { hostList, nextNode, nodeInUse } from './in-use.js'
 export { type Differences, Ledger } from './ledger.js'
 export { MysqlScene, type MysqlSceneOptions } from './mysql-scene.js'
