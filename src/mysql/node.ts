@@ -83,7 +83,7 @@ export class Node {
       name: this.name,
       dial: (signal) => this.#dial(PROBE_OPTIONS, signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
-      onMiss: (error, askedAt) => this.#missed(error, askedAt),
+      onMiss: (error) => this.#missed(error),
       onLost: (error) => this.suspect(error),
     })
     this.pool = new NodePool({
@@ -299,8 +299,6 @@ export class Node {
   }
 
   #answered(report: NodeReport, askedAt: number): void {
-    // An earlier question may have gone to another server.
-    if (askedAt < this.#answeredAskedAt) return
     const isFirst = this.#report === undefined
     const isOther = !isFirst && this.serverId !== report.serverId
     this.#previousReport = isOther ? undefined : this.#report
@@ -316,15 +314,16 @@ export class Node {
       this.#lifecycle.enter('up')
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
-    if (isOther) this.#retire(() => true)
+    if (isOther) {
+      this.pool.retire(() => true)
+      this.pool.allowDial()
+    }
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
     this.#listener.onChange(this)
   }
 
-  #missed(error: Error, askedAt: number): void {
-    // An answer to a later question outweighs an earlier one that got none.
-    if (askedAt < this.#answeredAskedAt) return
+  #missed(error: Error): void {
     const hint = classify(error).node
     this.#lastError = error
     if (hint === 'busy' && this.state !== 'unknown') return
@@ -346,12 +345,6 @@ export class Node {
     this.pool.cutAll(new ConnectionLostError(this.name, `the node is given up: ${error.message}`, { cause: error }))
     this.#schedule(this.#interval())
     this.#listener.onChange(this)
-  }
-
-  /** The connections are replaced, and the pool may dial the new server at once. */
-  #retire(isOld: (connection: DriverConnection) => boolean): void {
-    this.pool.retire(isOld)
-    this.pool.allowDial()
   }
 
   /** Asks on a fresh connection: the standing one may lead to a server that the host does not lead to any more. */

@@ -11,7 +11,7 @@ export interface ProberOptions {
   /** Opens a connection that takes several statements at once. */
   readonly dial: (signal: AbortSignal) => Promise<DriverConnection>
   readonly onAnswer: (report: NodeReport, askedAt: number) => void
-  readonly onMiss: (error: Error, askedAt: number) => void
+  readonly onMiss: (error: Error) => void
   /** The standing connection died. */
   readonly onLost: (error: Error) => void
 }
@@ -36,6 +36,8 @@ export class Prober {
   #dialledAt = -Infinity
   /** Counts renewals: what was asked on a connection of before says nothing about the server that answers now. */
   #generation = 0
+  /** When what was answered last was asked. */
+  #answeredAskedAt = -Infinity
   #address: string | undefined
 
   constructor(options: ProberOptions) {
@@ -56,18 +58,21 @@ export class Prober {
     return now() - this.#dialledAt
   }
 
-  /** Asks once; the result goes to `onAnswer` or `onMiss`. With one probe still unanswered, a second dials anew. */
+  /**
+   * Asks once; the result goes to `onAnswer` or `onMiss`. With one probe still unanswered, a second dials anew; what was
+   * asked earlier and ends later says nothing any more, and may come from another server.
+   */
   async ask(limitMs: number): Promise<void> {
     if (this.#running >= MAX_RUNNING || this.#isClosed()) return
     const askedAt = now()
     const generation = this.#generation
-    const isOver = (): boolean => this.#isClosed() || generation !== this.#generation
+    const isOver = (): boolean => this.#isClosed() || generation !== this.#generation || askedAt < this.#answeredAskedAt
     this.#running += 1
     try {
       const report = parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }))
-      if (!isOver()) this.#options.onAnswer(report, askedAt)
+      if (!isOver()) this.#answer(report, askedAt)
     } catch (error) {
-      if (!isOver()) this.#options.onMiss(toError(error), askedAt)
+      if (!isOver()) this.#options.onMiss(toError(error))
     } finally {
       this.#running -= 1
     }
@@ -83,7 +88,7 @@ export class Prober {
     this.#isRenewing = true
     try {
       const report = parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }, true))
-      if (!this.#isClosed()) this.#options.onAnswer(report, askedAt)
+      if (!this.#isClosed()) this.#answer(report, askedAt)
     } catch {
       // The next one, or a probe, will tell.
     } finally {
@@ -100,6 +105,11 @@ export class Prober {
     this.#closed.abort(reason)
     this.#idle?.quit()
     this.#idle = undefined
+  }
+
+  #answer(report: NodeReport, askedAt: number): void {
+    this.#answeredAskedAt = askedAt
+    this.#options.onAnswer(report, askedAt)
   }
 
   #isClosed(): boolean {

@@ -50,12 +50,16 @@ export class Haproxy {
   async start(): Promise<void> {
     const file = join(this.#dir, 'haproxy.cfg')
     writeFileSync(file, this.#config())
-    this.#process = spawn('haproxy', ['-db', '-f', file], { stdio: 'ignore' })
+    const child = spawn('haproxy', ['-db', '-f', file], { stdio: 'ignore' })
+    this.#process = child
+    await once(child, 'spawn')
     const deadline = performance.now() + START_LIMIT_MS
     while (!(await this.#accepts())) {
       if (performance.now() > deadline) throw new Error('haproxy does not listen')
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
+    // Another one may listen there, left behind by a run that was killed.
+    if (child.exitCode !== null) throw new Error(`haproxy ended with ${child.exitCode}: is ${this.address} in use?`)
   }
 
   /** SIGKILL; resolves when the process is gone. */
@@ -107,6 +111,7 @@ export class Haproxy {
     const check = `check inter 1s fall 2 rise 1${endsSessions ? ' on-marked-down shutdown-sessions' : ''}`
     const lines = servers.map((server, i) => `  server node${i + 1} ${server} ${check}${i > 0 ? ' backup' : ''}`)
     return `global
+  noreuseport
   stats socket ${this.#adminSocket} level admin
 defaults
   mode tcp
