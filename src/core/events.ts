@@ -11,11 +11,14 @@ export interface HostEvent {
   readonly cause: Error | undefined
 }
 
-/** Another host took over. All durations are milliseconds. */
+/** Another host, or another server behind the same host, took over. All durations are milliseconds. */
 export interface FailoverEvent {
   /** The host that was used before. */
   readonly from: string
-  /** The host used now; `undefined` for memcached, where several heirs share the keys. */
+  /**
+   * The host used now, the same as before when another server answers behind it; `undefined` for memcached, where several
+   * heirs share the keys.
+   */
   readonly to: string | undefined
   readonly cause: Error | undefined
   /** From the first sign of trouble until the old host was given up. */

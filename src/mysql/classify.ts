@@ -97,7 +97,7 @@ interface DriverError {
 /** Looks an error up in the table: own errors, then errno, then code, then SQLSTATE class, then mysql2's `fatal`. @internal */
 export function classify(error: unknown): Classification {
   if (isHAError(error)) return error.code === 'HA_CONNECTION_LOST' || error.code === 'HA_TIMEOUT' ? LOST : nested(error)
-  if (error instanceof AggregateError && error.errors.length > 0) return classify(error.errors.at(-1))
+  if (error instanceof AggregateError && error.errors.length > 0) return leastCertain(error.errors)
   const { errno, code, sqlState, fatal, sqlMessage } = (error ?? {}) as DriverError
   if (errno === ER_OPTION_PREVENTS_STATEMENT) {
     return typeof sqlMessage === 'string' && sqlMessage.includes('read-only') ? READ_ONLY : APPLICATION_ERROR
@@ -111,6 +111,12 @@ export function classify(error: unknown): Classification {
     if (sqlState === '40001' || sqlState === '40000') return BY_CODE.get(1213) as Classification
   }
   return fatal === true ? LOST : APPLICATION_ERROR
+}
+
+/** A name with several addresses is down when all of them are. */
+function leastCertain(errors: readonly unknown[]): Classification {
+  const all = errors.map((error) => classify(error))
+  return all.find(({ node }) => node !== 'down') ?? (all[0] as Classification)
 }
 
 function nested(error: Error): Classification {

@@ -1,6 +1,7 @@
-import { connect, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { createConnection, type Connection, type ConnectionOptions, type QueryError, type QueryOptions } from 'mysql2'
 import { cut } from '../core/cut.js'
+import type { Dialled, Dialler } from '../core/dialler.js'
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { ConnectionLostError, toError } from '../core/errors.js'
 import { TimeLimit } from '../core/time-limit.js'
@@ -15,8 +16,7 @@ export interface DriverStatement {
 /** How one node is dialled. @internal */
 export interface DialOptions {
   readonly endpoint: Endpoint
-  /** Source address of the socket. */
-  readonly localAddress: string | undefined
+  readonly dialler: Dialler
   /** Passed to mysql2 as they are: user, password, database, ssl, charset and the like. */
   readonly driverOptions: Readonly<Record<string, unknown>>
 }
@@ -26,8 +26,6 @@ export type DriverResult = readonly [rows: unknown, fields: unknown]
 
 /** How long a connection that is closed politely has to say goodbye, in milliseconds. */
 const QUIT_LIMIT_MS = 500
-/** Node's default leaves a dead idle connection unnoticed for two hours. */
-const KEEP_ALIVE_DELAY_MS = 10_000
 
 type Method = 'query' | 'execute'
 type Callback = (error: QueryError | null | undefined, rows?: unknown, fields?: unknown) => void
@@ -42,17 +40,20 @@ export class DriverConnection {
   readonly #connection: Connection
   readonly #socket: Socket
   readonly #endpoint: Endpoint
+  /** The address it leads to, and all that the host's name had then. */
+  readonly dialled: Omit<Dialled, 'socket'>
   readonly #pending = new Set<(error: Error) => void>()
   readonly #localPort: number | undefined
   #lost: Error | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
   onLost: ((error: Error) => void) | undefined
 
-  constructor(connection: Connection, socket: Socket, endpoint: Endpoint) {
+  constructor(connection: Connection, { socket, ...dialled }: Dialled, endpoint: Endpoint) {
     this.#connection = connection
     this.#socket = socket
     this.#endpoint = endpoint
     this.#localPort = socket.localPort
+    this.dialled = dialled
     // mysql2 emits 'error' when an idle connection dies; without a listener that ends the process.
     connection.on('error', (error: Error) => this.#end(error))
     connection.on('end', () => this.#end(new Error('the server closed the connection')))
@@ -212,21 +213,28 @@ export class DriverConnection {
  * Opens a connection, handshake included. The caller bounds it by `signal`; mysql2's own limit is off, because a stall
  * of our event loop would make it expire. @internal
  */
-export function dial(options: DialOptions, signal: AbortSignal): Promise<DriverConnection> {
+export async function dial(options: DialOptions, signal: AbortSignal): Promise<DriverConnection> {
+  const { dialler } = options
+  const dialled = await dialler.dial(signal)
+  try {
+    const connection = await shakeHands(dialled, options, signal)
+    dialler.worked(dialled.address)
+    return connection
+  } catch (error) {
+    dialler.failed(dialled.address)
+    throw error
+  }
+}
+
+function shakeHands(dialled: Dialled, options: DialOptions, signal: AbortSignal): Promise<DriverConnection> {
+  const { socket } = dialled
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
+      cut(socket, abortReason(signal))
       reject(abortReason(signal))
       return
     }
     const { host, port } = options.endpoint
-    const socket = connect({
-      host,
-      port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
-      ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
-    })
     let connection: Connection
     try {
       connection = createConnection({
@@ -254,7 +262,7 @@ export function dial(options: DialOptions, signal: AbortSignal): Promise<DriverC
     const onConnect = (): void => {
       finish()
       connection.removeListener('error', onError)
-      resolve(new DriverConnection(connection, socket, options.endpoint))
+      resolve(new DriverConnection(connection, dialled, options.endpoint))
     }
     const onError = (error: unknown): void => fail(toError(error))
     signal.addEventListener('abort', onAbort, { once: true })

@@ -1,5 +1,9 @@
+import { IDENTITY, identityFrom, readValues } from './identity.js'
+
 /** What one probe of a node returned. @internal */
 export interface NodeReport {
+  /** Which server it was that answered. */
+  readonly serverId: string
   /** False for a plain MySQL or MariaDB server: then `readOnly` alone decides. */
   readonly isGalera: boolean
   readonly isReady: boolean
@@ -22,9 +26,11 @@ export interface NodeReport {
 /** SHOW works on a node that is not Primary, where a SELECT gives 1047. @internal */
 export const PROBE_SQL: string = [
   "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state',",
-  "'wsrep_cluster_state_uuid', 'wsrep_cluster_conf_id', 'wsrep_cluster_size', 'wsrep_replicated', 'Uptime');",
+  "'wsrep_cluster_state_uuid', 'wsrep_cluster_conf_id', 'wsrep_cluster_size', 'wsrep_replicated', 'Uptime',",
+  `${IDENTITY.status});`,
   "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'wsrep_on', 'wsrep_desync',",
-  "'wsrep_reject_queries', 'pxc_maint_mode', 'offline_mode')",
+  "'wsrep_reject_queries', 'pxc_maint_mode', 'offline_mode',",
+  `${IDENTITY.variables})`,
 ].join(' ')
 
 const SYNCED = 4
@@ -32,15 +38,13 @@ const STATE_NAMES = ['Initialized', 'Joining', 'Donor/Desynced', 'Joined', 'Sync
 
 /** Reads the two result sets of {@link PROBE_SQL}. @internal */
 export function parseReport(results: unknown): NodeReport {
-  const values = new Map<string, string>()
-  for (const rows of results as readonly (readonly Record<string, unknown>[])[]) {
-    for (const row of rows) values.set(String(row['Variable_name']).toLowerCase(), String(row['Value']))
-  }
+  const values = readValues((results as readonly (readonly Record<string, unknown>[])[]).flat())
   const text = (name: string): string => values.get(name) ?? ''
   const isOn = (name: string): boolean => ['on', '1', 'yes'].includes(text(name).toLowerCase())
   if (!values.has('uptime')) throw new Error('the server answered the probe without its Uptime')
   const isGalera = isOn('wsrep_on') && values.has('wsrep_cluster_status')
   return Object.freeze({
+    serverId: identityFrom(values, isGalera),
     isGalera,
     isReady: isOn('wsrep_ready'),
     clusterStatus: text('wsrep_cluster_status'),

@@ -168,13 +168,8 @@ export class Lease {
   }
 }
 
-/** Waits until every lease is released, for `limitMs` at most; true when they were. @internal */
-export async function releasedWithin(
-  leases: ReadonlySet<Lease>,
-  limitMs: number,
-  signal: AbortSignal,
-): Promise<boolean> {
+/** Waits until `count` says that no lease is left, for `limitMs` at most. Rejects with the signal's reason. @internal */
+export async function releasedWithin(count: () => number, limitMs: number, signal: AbortSignal): Promise<void> {
   const deadline = now() + limitMs
-  while (leases.size > 0 && now() < deadline) await sleep(Math.min(5, limitMs), signal)
-  return leases.size === 0
+  while (count() > 0 && now() < deadline) await sleep(Math.min(5, limitMs), signal)
 }

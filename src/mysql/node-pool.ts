@@ -124,6 +124,15 @@ export class NodePool {
     for (const session of this.#slots.keys()) session.connection.cut(error)
   }
 
+  /** Hands out no connection of before any more: idle ones end now, borrowed ones at their release. */
+  retire(isOld: (connection: DriverConnection) => boolean): void {
+    for (const session of this.#slots.keys()) {
+      if (!isOld(session.connection)) continue
+      session.spoil()
+      if (!this.#borrowed.has(session)) session.connection.quit()
+    }
+  }
+
   /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed, or of the one before. */
   async warm(): Promise<Error | undefined> {
     if ([...this.#slots.keys()].some((session) => session.isReusable)) return undefined

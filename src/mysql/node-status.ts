@@ -11,6 +11,8 @@ export type NodeState = 'unknown' | 'up' | 'suspect' | 'down'
 export interface MysqlHostStatus {
   /** `host:port`. */
   readonly host: string
+  /** The address that its name led to at the last answer. */
+  readonly address: string | undefined
   readonly state: NodeState
   /** Wall-clock time the state was entered. */
   readonly since: number

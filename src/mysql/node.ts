@@ -1,3 +1,4 @@
+import { Dialler } from '../core/dialler.js'
 import { formatEndpoint } from '../core/endpoint.js'
 import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { Lifecycle } from '../core/lifecycle.js'
@@ -9,6 +10,7 @@ import { dial, type DriverConnection } from './driver.js'
 import { Fitness } from './fitness.js'
 import { FlowCheck } from './flow-check.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
+import { identityFrom, identityStatement, readValues } from './identity.js'
 import { NodePool } from './node-pool.js'
 import { Killer, type Victim } from './killer.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
@@ -20,6 +22,8 @@ import { setUpSession } from './session-setup.js'
 const SUSPECT_INTERVAL_MS = 250
 /** A node that does not answer is dialled at most so often. */
 const DOWN_INTERVAL_MS = 1000
+/** The probe dials anew so often: nothing else notices that the host leads to another server while the old one lives. */
+const RENEWAL_INTERVAL_MS = 30_000
 /** Options of the caller that would change what a probe's answer looks like are put back. */
 const PROBE_OPTIONS = { multipleStatements: true, rowsAsArray: false, nestTables: false, typeCast: true }
 /** A second look so soon after the first answer shows which node the other clients write to. */
@@ -39,11 +43,11 @@ export interface NodeListener {
 /** One server: its probe, its connections, and what is known of its health. @internal */
 export class Node {
   readonly name: string
-  readonly host: MysqlHost
   readonly pool: NodePool
   readonly calls: Calls
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
+  readonly #dialler: Dialler
   readonly #prober: Prober
   readonly #killer: Killer
   readonly #fitness: Fitness
@@ -54,8 +58,10 @@ export class Node {
     suspect: ['up', 'down'],
     down: ['up'],
   })
+  #host: MysqlHost
   #timer: NodeJS.Timeout | undefined
   #isClosed = false
+  #isRemoved = false
   #isWriter = false
   #isMisconfigured = false
   #misses = 0
@@ -70,17 +76,18 @@ export class Node {
   #refusedWriteAt: number | undefined
 
   constructor(host: MysqlHost, options: ResolvedMysqlPoolOptions, listener: NodeListener) {
-    this.host = host
+    this.#host = host
     this.name = formatEndpoint(host.endpoint)
     this.#options = options
     this.#listener = listener
+    this.#dialler = new Dialler(host.endpoint, options.localAddress, options.lookup)
     this.#fitness = new Fitness(options.failbackDelayMs)
     this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
     this.#prober = new Prober({
       name: this.name,
       dial: (signal) => this.#dialProbe(signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
-      onMiss: (error, askedAt) => this.#missed(error, askedAt),
+      onMiss: (error) => this.#missed(error),
       onLost: (error) => this.suspect(error),
     })
     this.#flowCheck = new FlowCheck({
@@ -110,6 +117,16 @@ export class Node {
 
   get state(): NodeState {
     return this.#lifecycle.state
+  }
+
+  /** Lower is preferred as writer. */
+  get priority(): number {
+    return this.#host.priority
+  }
+
+  /** Which server answered last; `undefined` while the node is down. */
+  get serverId(): string | undefined {
+    return this.#report?.serverId
   }
 
   get report(): NodeReport | undefined {
@@ -161,6 +178,7 @@ export class Node {
 
   /** Why the node cannot serve, or `undefined` when it can. */
   unfitFor(role: 'write' | 'read'): string | undefined {
+    if (this.#isRemoved) return 'was removed from the hosts'
     if (this.state === 'unknown') return 'was not reached yet'
     if (this.state === 'down' || this.#report === undefined) return 'is down'
     if (role === 'write' && this.#refusedWriteAt !== undefined) return 'refused a write as read-only'
@@ -169,6 +187,16 @@ export class Node {
 
   start(): void {
     this.#schedule(0)
+  }
+
+  /** The same host as the list has it now: its priority may have changed. */
+  update(host: MysqlHost): void {
+    this.#host = host
+  }
+
+  /** The host is no longer in the list: nothing new starts on it. What runs goes on until `close`. */
+  remove(): void {
+    this.#isRemoved = true
   }
 
   setWriter(isWriter: boolean): void {
@@ -194,17 +222,19 @@ export class Node {
   }
 
   /**
-   * Returns when the node has applied everything that was committed in the cluster before the call.
+   * Returns when the server has applied everything that was committed in the cluster before the call.
    *
    * On the probe's connection: a pool that is full of readers, or a server at its connection limit, must not keep a
-   * new writer from being made.
+   * new writer from being made. Rejects when another server answers than the one that was found fit.
    */
   async causalRead(limits: WaitOptions): Promise<void> {
     const isGalera = this.#report?.isGalera === true
-    const sql = isGalera ? 'SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0' : 'SELECT 1'
+    const { sql } = identityStatement(isGalera)
+    const read = isGalera ? 'SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0' : 'SELECT 1'
     const call = this.calls.start()
     try {
-      await this.#prober.run(sql, limits)
+      const results = (await this.#prober.run(`${read}; ${sql}`, limits)) as readonly unknown[]
+      this.#assertServer(results.at(-1), isGalera)
     } finally {
       this.calls.end(call)
     }
@@ -239,6 +269,7 @@ export class Node {
   status(): MysqlHostStatus {
     return hostStatus({
       host: this.name,
+      address: this.#prober.address,
       state: this.state,
       since: this.#lifecycle.since,
       unfit: this.unfitFor('write'),
@@ -284,13 +315,15 @@ export class Node {
       this.#schedule(this.#interval())
       if (this.#prober.isRunning && this.state !== 'suspect') return
       const isKnown = this.state === 'up' || this.state === 'suspect'
+      if (this.state === 'up' && this.#prober.dialAgeMs > RENEWAL_INTERVAL_MS) this.#renew()
       void this.#prober.ask(isKnown ? this.#options.probeTimeoutMs : this.#options.connectTimeoutMs)
     }, delayMs).unref()
   }
 
   #answered(report: NodeReport, askedAt: number): void {
     const isFirst = this.#report === undefined
-    this.#previousReport = this.#report
+    const isOther = !isFirst && this.serverId !== report.serverId
+    this.#previousReport = isOther ? undefined : this.#report
     if (this.#report?.viewId !== report.viewId) this.#viewSeenAt = askedAt
     this.#report = report
     this.#askedAt = askedAt
@@ -304,14 +337,16 @@ export class Node {
       this.#schedule(isFirst ? SECOND_LOOK_MS : this.#interval())
     }
     this.#killer.pump()
+    if (isOther) {
+      this.pool.retire(() => true)
+      this.pool.allowDial()
+    }
     this.#fitness.note(this.unfitFor('write') === undefined)
     // Also without news: ages grow, and a node may be old enough now to be preferred.
     this.#listener.onChange(this)
   }
 
-  #missed(error: Error, askedAt: number): void {
-    // An answer to a later question outweighs an earlier one that got none.
-    if (askedAt < this.#answeredAskedAt) return
+  #missed(error: Error): void {
     const hint = classify(error).node
     this.#lastError = error
     if (hint === 'busy' && this.state !== 'unknown') return
@@ -336,14 +371,25 @@ export class Node {
     this.#listener.onChange(this)
   }
 
-  #dialOptions(extra: Readonly<Record<string, unknown>> = {}): Parameters<typeof dial>[0] {
-    const { localAddress, driverOptions } = this.#options
-    return { endpoint: this.host.endpoint, localAddress, driverOptions: { ...driverOptions, ...extra } }
+  /** Asks on a fresh connection: the standing one may lead to a server that the host does not lead to any more. */
+  #renew(): void {
+    if (this.state === 'up' || this.state === 'suspect') void this.#prober.renew(this.#options.connectTimeoutMs)
+  }
+
+  async #dial(extra: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<DriverConnection> {
+    const driverOptions = { ...this.#options.driverOptions, ...extra }
+    const connection = await dial({ endpoint: this.#host.endpoint, dialler: this.#dialler, driverOptions }, signal)
+    const { addresses } = connection.dialled
+    this.pool.retire(({ dialled }) => !addresses.includes(dialled.address))
+    if (this.#prober.address !== undefined && !addresses.includes(this.#prober.address)) this.#renew()
+    return connection
   }
 
   #dialSession(signal: AbortSignal): Promise<DriverConnection> {
     return this.#dialAndSetUp({}, signal, async (connection) => {
       const isGalera = this.#report?.isGalera === true
+      const [rows] = await connection.run('query', identityStatement(isGalera))
+      this.#assertServer(rows, isGalera)
       await setUpSession(connection, { ...this.#options, host: this.name, isGalera }, signal)
     })
   }
@@ -364,7 +410,7 @@ export class Node {
     signal: AbortSignal,
     setUp: (connection: DriverConnection) => Promise<void>,
   ): Promise<DriverConnection> {
-    const connection = await dial(this.#dialOptions(extra), signal)
+    const connection = await this.#dial(extra, signal)
     const onAbort = (): void => connection.cut(signal.reason as Error)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
@@ -376,5 +422,13 @@ export class Node {
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  /** Connections of one node lead to one server: to the one that the probe found fit. */
+  #assertServer(rows: unknown, isGalera: boolean): void {
+    const found = identityFrom(readValues(rows as readonly Record<string, unknown>[]), isGalera)
+    if (found === this.serverId) return
+    this.#renew()
+    throw new ConnectionLostError(this.name, 'it leads to another server than before', { safeToRetry: true })
   }
 }

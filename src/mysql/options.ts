@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { LookupFunction } from 'node:net'
 import { parseEndpoints, type Endpoint } from '../core/endpoint.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { errorText, InvalidOptionError } from '../core/errors.js'
@@ -88,6 +89,12 @@ export interface MysqlPoolOptions extends CommonOptions, Partial<Record<(typeof 
   onConnection?: (connection: NewConnection) => void | Promise<void>
   /** A connection held for longer is reported by the event `leak`, with its borrower's stack; 0 is off. @default 0 */
   leakDetectionMs?: number
+  /**
+   * Finds the addresses of a host name, with the signature of `dns.lookup`; asked at each new connection, with
+   * `all: true`.
+   * @default dns.lookup
+   */
+  lookup?: LookupFunction
 }
 
 /** One host with everything filled in. @internal */
@@ -125,6 +132,7 @@ export interface ResolvedMysqlPoolOptions {
   readonly initSql: readonly string[]
   readonly onConnection: ((connection: NewConnection) => void | Promise<void>) | undefined
   readonly leakDetectionMs: number
+  readonly lookup: LookupFunction | undefined
 }
 
 const MIN_PROBE_MS = 50
@@ -162,6 +170,7 @@ export function resolveMysqlOptions(given: MysqlPoolOptions): ResolvedMysqlPoolO
     initSql: resolveInitSql(read),
     onConnection: resolveHook(read),
     leakDetectionMs: read.duration('leakDetectionMs', 0),
+    lookup: resolveLookup(read),
   }
   read.done()
   return Object.freeze(resolved)
@@ -178,12 +187,17 @@ function resolveHosts(read: OptionReader, url: MysqlUrl | undefined): readonly M
       'must name at least one host (or give url, OS_DATABASE__CONNECTION or OS_DATABASE__HOSTS)',
     )
   }
-  const endpoints = parseEndpoints(list, MYSQL_PORT, read.source(list === named ? 'hosts' : 'url'))
+  return parseHosts(list, read.source(list === named ? 'hosts' : 'url'))
+}
+
+/** Reads a host list in any of its forms. @internal */
+export function parseHosts(list: readonly unknown[], option: string): readonly MysqlHost[] {
+  const endpoints = parseEndpoints(list, MYSQL_PORT, option)
   return Object.freeze(
     endpoints.map((endpoint, index) => {
       const { priority = 0 } = (list[index] ?? {}) as { priority?: unknown }
       if (typeof priority !== 'number' || !Number.isFinite(priority))
-        throw read.problem('hosts', 'has a priority that is no number')
+        throw new InvalidOptionError(option, 'has a priority that is no number')
       return Object.freeze({ endpoint, priority })
     }),
   )
@@ -201,6 +215,12 @@ function resolveHook(read: OptionReader): ResolvedMysqlPoolOptions['onConnection
   const value = read.raw('onConnection')
   if (value !== undefined && typeof value !== 'function') throw read.problem('onConnection', 'must be a function')
   return value as ResolvedMysqlPoolOptions['onConnection']
+}
+
+function resolveLookup(read: OptionReader): LookupFunction | undefined {
+  const lookup = read.raw('lookup')
+  if (lookup !== undefined && typeof lookup !== 'function') throw read.problem('lookup', 'must be a function')
+  return lookup as LookupFunction | undefined
 }
 
 function resolveDriverOptions(read: OptionReader, url: MysqlUrl | undefined): Readonly<Record<string, unknown>> {

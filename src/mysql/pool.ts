@@ -1,7 +1,14 @@
 import { setMaxListeners } from 'node:events'
 import type { AvailabilityStatus } from '../core/availability.js'
 import { Client, type ClientState } from '../core/client.js'
-import { NoEndpointError, TimeoutError, type ClosedError } from '../core/errors.js'
+import { formatEndpoint } from '../core/endpoint.js'
+import {
+  ConnectionLostError,
+  InvalidOptionError,
+  NoEndpointError,
+  TimeoutError,
+  type ClosedError,
+} from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
@@ -13,12 +20,13 @@ import { NoWriterError, type HostReason } from './errors.js'
 import { Fence, type FenceStatus } from './fence.js'
 import { Gate, type Role } from './gate.js'
 import { borrowerStack, LeakWatch, type LeakEvent } from './leaks.js'
-import { Lease } from './lease.js'
+import { Lease, releasedWithin } from './lease.js'
 import { Nesting } from './nesting.js'
 import type { NodePoolStatus } from './node-pool.js'
 import { Node } from './node.js'
 import type { MysqlHostStatus } from './node-status.js'
-import { maxFailoverMs, resolveMysqlOptions, type MysqlPoolOptions, type ResolvedMysqlPoolOptions } from './options.js'
+import { maxFailoverMs, parseHosts, resolveMysqlOptions } from './options.js'
+import type { MysqlHost, MysqlHostOption, MysqlPoolOptions, ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import {
@@ -75,7 +83,9 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   /** Reads from any Synced node, the least busy first; a read whose node dies is repeated elsewhere. */
   readonly reader: Reader
   readonly #options: ResolvedMysqlPoolOptions
-  readonly #nodes: readonly Node[]
+  #nodes: readonly Node[]
+  /** Hosts that were taken out of the list and still have connections to finish. */
+  readonly #removed = new Set<Node>()
   readonly #writer: Writer
   readonly #gate: Gate
   readonly #fence: Fence
@@ -93,14 +103,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   constructor(options: MysqlPoolOptions) {
     super('mysql', 'mysql pool')
     this.#options = resolveMysqlOptions(options)
-    this.#nodes = this.#options.hosts.map(
-      (host) =>
-        new Node(host, this.#options, {
-          onChange: (node) => this.#nodeChanged(node),
-          onSuspect: (node) => this.#nodeSuspect(node),
-          onRoom: () => this.#gate.pump(),
-        }),
-    )
+    this.#nodes = this.#options.hosts.map((host) => this.#makeNode(host))
     this.#writer = new Writer(this.#nodes, this.#options, {
       onServing: (_node, failover) => this.#serving(failover),
       onLost: (cause) => this.setUsable(false, cause),
@@ -198,6 +201,37 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     if (this.#options.exactlyOnce) await this.#fence.prepare(options)
   }
 
+  /**
+   * Changes the host list while the pool runs: same forms as the option `hosts`, and like it in order of preference.
+   *
+   * A host that stays keeps its connections and its history; a new one is asked for its state first. On a host that is
+   * removed nothing new starts, and what runs there has `drainTimeoutMs` to finish. When it was the writer, writes are
+   * held until there is the next one; a new order alone moves the writer as a failback does.
+   * @throws InvalidOptionError for a list that cannot work; nothing has changed then.
+   */
+  setHosts(hosts: readonly (string | MysqlHostOption)[]): void {
+    this.assertOpen()
+    if (!Array.isArray(hosts)) throw new InvalidOptionError('hosts', 'must be a list')
+    const before = new Map(this.#nodes.map((node) => [node.name, node]))
+    const added: Node[] = []
+    this.#nodes = parseHosts(hosts, 'hosts').map((host) => {
+      const known = before.get(formatEndpoint(host.endpoint))
+      known?.update(host)
+      if (known !== undefined) return known
+      const node = this.#makeNode(host)
+      added.push(node)
+      return node
+    })
+    this.#writer.setNodes(this.#nodes)
+    const removed = [...before.values()].filter((node) => !this.#nodes.includes(node))
+    for (const node of removed) void this.#remove(node)
+    for (const node of added) node.start()
+    this.#survey()
+    this.#writer.evaluate()
+    for (const node of removed) this.#reportHost(node)
+    this.#gate.pump()
+  }
+
   /** What the pool knows now. Holds no password. */
   status(): MysqlPoolStatus {
     return Object.freeze({
@@ -232,7 +266,28 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#gate.close(reason)
     this.#writer.close()
     this.#leaks?.close()
-    for (const node of this.#nodes) node.close(reason)
+    for (const node of [...this.#nodes, ...this.#removed]) node.close(reason)
+  }
+
+  #makeNode(host: MysqlHost): Node {
+    return new Node(host, this.#options, {
+      onChange: (node) => this.#nodeChanged(node),
+      onSuspect: (node) => this.#nodeSuspect(node),
+      onRoom: () => this.#gate.pump(),
+    })
+  }
+
+  /** What runs on the node may finish for a moment. */
+  async #remove(node: Node): Promise<void> {
+    node.remove()
+    this.#removed.add(node)
+    try {
+      await releasedWithin(() => node.pool.busyCount, this.#options.drainTimeoutMs, this.#closed.signal)
+    } catch {
+      return
+    }
+    this.#removed.delete(node)
+    node.close(new ConnectionLostError(node.name, 'the host was removed'))
   }
 
   #makeReader(): Reader {
@@ -381,9 +436,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     for (const other of this.#nodes) if (other !== node) other.askNow()
   }
 
+  #survey(): void {
+    this.#readers = sameComponent(this.#nodes.filter((each) => each.unfitFor('read') === undefined))
+  }
+
   #nodeChanged(node: Node): void {
-    const candidates = this.#nodes.filter((each) => each.unfitFor('read') === undefined)
-    this.#readers = sameComponent(candidates)
+    this.#survey()
     this.#reportHost(node)
     this.#writer.evaluate()
     if (node.unfitFor('read') === undefined) void node.pool.warm()

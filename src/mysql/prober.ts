@@ -11,13 +11,15 @@ export interface ProberOptions {
   /** Opens a connection that takes several statements at once. */
   readonly dial: (signal: AbortSignal) => Promise<DriverConnection>
   readonly onAnswer: (report: NodeReport, askedAt: number) => void
-  readonly onMiss: (error: Error, askedAt: number) => void
-  /** The idle probe connection died. */
+  readonly onMiss: (error: Error) => void
+  /** The standing connection died. */
   readonly onLost: (error: Error) => void
 }
 
 /** One on the standing connection and one on a fresh one: the second tells a dead node from a dropped flow. */
 const MAX_RUNNING = 2
+/** The standing connection is renewed at most so often, in milliseconds, whatever makes it doubtful. */
+const RENEWAL_PAUSE_MS = 1000
 
 /**
  * Asks one node how it is, on a connection of its own.
@@ -30,6 +32,13 @@ export class Prober {
   readonly #closed = new AbortController()
   #idle: DriverConnection | undefined
   #running = 0
+  #isRenewing = false
+  #dialledAt = -Infinity
+  /** Counts renewals: what was asked on a connection of before says nothing about the server that answers now. */
+  #generation = 0
+  /** When what was answered last was asked. */
+  #answeredAskedAt = -Infinity
+  #address: string | undefined
 
   constructor(options: ProberOptions) {
     this.#options = options
@@ -39,18 +48,51 @@ export class Prober {
     return this.#running > 0
   }
 
-  /** Asks once; the result goes to `onAnswer` or `onMiss`. With one probe still unanswered, a second dials anew. */
+  /** The address that answered last. */
+  get address(): string | undefined {
+    return this.#address
+  }
+
+  /** Since the last dial, successful or not. */
+  get dialAgeMs(): number {
+    return now() - this.#dialledAt
+  }
+
+  /**
+   * Asks once; the result goes to `onAnswer` or `onMiss`. With one probe still unanswered, a second dials anew; what was
+   * asked earlier and ends later says nothing any more, and may come from another server.
+   */
   async ask(limitMs: number): Promise<void> {
     if (this.#running >= MAX_RUNNING || this.#isClosed()) return
     const askedAt = now()
+    const generation = this.#generation
+    const isOver = (): boolean => this.#isClosed() || generation !== this.#generation || askedAt < this.#answeredAskedAt
     this.#running += 1
     try {
-      const report = await this.#ask(limitMs)
-      if (!this.#isClosed()) this.#options.onAnswer(report, askedAt)
+      const report = parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }))
+      if (!isOver()) this.#answer(report, askedAt)
     } catch (error) {
-      if (!this.#isClosed()) this.#options.onMiss(toError(error), askedAt)
+      if (!isOver()) this.#options.onMiss(toError(error))
     } finally {
       this.#running -= 1
+    }
+  }
+
+  /**
+   * Asks on a fresh connection, which replaces the standing one once it is answered: the host may lead to another server
+   * by now. A failure says nothing, and the standing connection stays: the server may just have no room for one more.
+   */
+  async renew(limitMs: number): Promise<void> {
+    if (this.#isRenewing || this.#isClosed() || this.dialAgeMs < RENEWAL_PAUSE_MS) return
+    const askedAt = now()
+    this.#isRenewing = true
+    try {
+      const report = parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }, true))
+      if (!this.#isClosed()) this.#answer(report, askedAt)
+    } catch {
+      // The next one, or a probe, will tell.
+    } finally {
+      this.#isRenewing = false
     }
   }
 
@@ -65,31 +107,34 @@ export class Prober {
     this.#idle = undefined
   }
 
+  #answer(report: NodeReport, askedAt: number): void {
+    this.#answeredAskedAt = askedAt
+    this.#options.onAnswer(report, askedAt)
+  }
+
   #isClosed(): boolean {
     return this.#closed.signal.aborted
   }
 
-  async #ask(limitMs: number): Promise<NodeReport> {
-    return parseReport(await this.#exchange(PROBE_SQL, { timeoutMs: limitMs }))
-  }
-
-  async #exchange(sql: string, limits: WaitOptions): Promise<unknown> {
+  async #exchange(sql: string, limits: WaitOptions, isRenewal = false): Promise<unknown> {
     const stop = new AbortController()
     const late = (elapsedMs: number): Error =>
       new TimeoutError('operation', elapsedMs, `probe of ${this.#options.name} unanswered`)
     const signal =
       limits.signal === undefined ? this.#closed.signal : AbortSignal.any([limits.signal, this.#closed.signal])
     const wait = { timeoutMs: limits.timeoutMs, signal }
-    return waitWithin(this.#send(sql, stop.signal), wait, late, (reason) => stop.abort(reason))
+    return waitWithin(this.#send(sql, stop.signal, isRenewal), wait, late, (reason) => stop.abort(reason))
   }
 
-  async #send(sql: string, stop: AbortSignal): Promise<unknown> {
-    const connection = this.#take() ?? (await this.#options.dial(stop))
+  async #send(sql: string, stop: AbortSignal, isRenewal: boolean): Promise<unknown> {
+    const generation = this.#generation
+    const connection = (isRenewal ? undefined : this.#take()) ?? (await this.#dial(stop))
     const onAbort = (): void => connection.cut(toError(stop.reason))
     stop.addEventListener('abort', onAbort, { once: true })
     try {
       const [results] = await connection.run('query', { sql })
-      this.#keep(connection)
+      if (isRenewal) this.#replace(connection)
+      else this.#keep(connection, generation)
       return results
     } catch (error) {
       connection.cut(toError(error))
@@ -97,6 +142,11 @@ export class Prober {
     } finally {
       stop.removeEventListener('abort', onAbort)
     }
+  }
+
+  #dial(stop: AbortSignal): Promise<DriverConnection> {
+    this.#dialledAt = now()
+    return this.#options.dial(stop)
   }
 
   #take(): DriverConnection | undefined {
@@ -107,12 +157,19 @@ export class Prober {
     return connection.lost === undefined ? connection : undefined
   }
 
-  #keep(connection: DriverConnection): void {
-    if (this.#idle !== undefined || this.#closed.signal.aborted) {
+  #replace(connection: DriverConnection): void {
+    this.#take()?.quit()
+    this.#generation += 1
+    this.#keep(connection, this.#generation)
+  }
+
+  #keep(connection: DriverConnection, generation: number): void {
+    if (this.#idle !== undefined || generation !== this.#generation || this.#isClosed()) {
       connection.quit()
       return
     }
     this.#idle = connection
+    this.#address = connection.dialled.address
     connection.onLost = (error) => {
       this.#idle = undefined
       this.#options.onLost(error)

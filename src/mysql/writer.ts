@@ -14,7 +14,7 @@ import type { ResolvedMysqlPoolOptions } from './options.js'
 type WriterState =
   | { readonly value: 'none' }
   | { readonly value: 'promoting'; readonly node: Node; readonly stop: AbortController }
-  | { readonly value: 'serving'; readonly node: Node }
+  | { readonly value: 'serving'; readonly node: Node; readonly serverId: string | undefined }
   | { readonly value: 'leaving'; readonly node: Node; readonly stop: AbortController }
 
 /** What the owner of a {@link Writer} is told; always after the state changed. @internal */
@@ -50,7 +50,7 @@ export interface WriterStatus {
  * acknowledged on the old writer can be invisible on the new one for a while. @internal
  */
 export class Writer {
-  readonly #nodes: readonly Node[]
+  #nodes: readonly Node[]
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: WriterListener
   readonly #leases = new Set<Lease>()
@@ -58,7 +58,14 @@ export class Writer {
   #state: WriterState = { value: 'none' }
   #result: ElectionResult = { writer: undefined, reason: 'no node was reached yet', members: [] }
   #previous:
-    { readonly node: Node; readonly cause: Error | undefined; readonly since: number; detectedMs: number } | undefined
+    | {
+        readonly node: Node
+        readonly serverId: string | undefined
+        readonly cause: Error
+        readonly since: number
+        readonly detectedMs: number
+      }
+    | undefined
   #failback: AbortController | undefined
   #firstAnswerAt: number | undefined
   #settleTimer: NodeJS.Timeout | undefined
@@ -80,6 +87,11 @@ export class Writer {
   /** The node of any state but `none`. */
   get node(): Node | undefined {
     return this.#state.value === 'none' ? undefined : this.#state.node
+  }
+
+  /** The hosts of the list as they are now; the owner evaluates when it has told the world. */
+  setNodes(nodes: readonly Node[]): void {
+    this.#nodes = nodes
   }
 
   status(): WriterStatus {
@@ -112,17 +124,22 @@ export class Writer {
         this.#promoteElected()
         return
       case 'promoting':
-        if (this.#result.writer === state.node.name) return
+        if (this.#elected() === state.node) return
         state.stop.abort()
         this.#state = { value: 'none' }
         this.#promoteElected()
         return
       case 'leaving':
-        if (state.node.unfitFor('read') === 'is down') state.stop.abort()
+        if (state.node.state === 'down') state.stop.abort()
         return
       case 'serving':
-        this.#reconsider(state.node)
+        this.#reconsider(state.node, state.serverId)
     }
+  }
+
+  /** By object and not by name: a host that was removed and added again is a new node. */
+  #elected(): Node | undefined {
+    return this.#nodes.find(({ name }) => name === this.#result.writer)
   }
 
   #elect(): ElectionResult {
@@ -155,9 +172,10 @@ export class Writer {
     return false
   }
 
-  #reconsider(node: Node): void {
-    const problem = node.unfitFor('write')
-    if (problem === undefined && this.#result.writer === node.name) {
+  #reconsider(node: Node, serverId: string | undefined): void {
+    const isOther = node.serverId !== serverId
+    const problem = node.unfitFor('write') ?? (isOther ? 'leads to another server now' : undefined)
+    if (problem === undefined && this.#elected() === node) {
       this.#failback?.abort()
       this.#failback = undefined
       return
@@ -187,7 +205,7 @@ export class Writer {
     }
     if (this.#failback !== stop) return
     this.#failback = undefined
-    if (this.#isClosed || this.current !== node || this.#result.writer === node.name) return
+    if (this.#isClosed || this.current !== node || this.#elected() === node) return
     const error = new ConnectionLostError(node.name, `the writer changes back to ${this.#result.writer ?? 'none'}`)
     this.#leave(node, error, this.#options.drainTimeoutMs)
   }
@@ -197,7 +215,8 @@ export class Writer {
     this.#failback?.abort()
     this.#failback = undefined
     const since = node.state === 'down' ? node.suspectSince : now()
-    this.#previous = { node, cause: error, since, detectedMs: now() - since }
+    const serverId = this.#state.value === 'serving' ? this.#state.serverId : undefined
+    this.#previous = { node, serverId, cause: error, since, detectedMs: now() - since }
     node.setWriter(false)
     this.#followed = undefined
     const stop = new AbortController()
@@ -209,7 +228,7 @@ export class Writer {
 
   async #drain(error: Error, drainMs: number, stop: AbortController): Promise<void> {
     try {
-      if (drainMs > 0) await releasedWithin(this.#leases, drainMs, stop.signal)
+      if (drainMs > 0) await releasedWithin(() => this.#leases.size, drainMs, stop.signal)
     } catch {
       // The node died while its work was finishing: go on at once.
     }
@@ -220,7 +239,7 @@ export class Writer {
   }
 
   #promoteElected(): void {
-    const node = this.#nodes.find(({ name }) => name === this.#result.writer)
+    const node = this.#elected()
     if (node === undefined) {
       this.#listener.onLost(this.#previous?.cause ?? new Error(this.#result.reason))
       return
@@ -234,7 +253,7 @@ export class Writer {
     const isMade = await this.#makeCurrent(node, stop.signal)
     const isCurrent = this.#state.value === 'promoting' && this.#state.stop === stop
     if (!isMade || !isCurrent || this.#isClosed) return
-    this.#state = { value: 'serving', node }
+    this.#state = { value: 'serving', node, serverId: node.serverId }
     if (this.#followed === null) this.#followed = node
     node.setWriter(true)
     this.#listener.onServing(node, this.#failover(node))
@@ -258,9 +277,12 @@ export class Writer {
 
   /** Makes the node current, and sure that connections to it can be had. Resolves to what is in the way. */
   async #prepare(node: Node, signal: AbortSignal): Promise<Error | undefined> {
+    const { serverId } = node
     try {
       await node.causalRead({ timeoutMs: CAUSAL_READ_LIMIT_MS, signal })
-      return await node.pool.warm()
+      const error = await node.pool.warm()
+      if (error !== undefined || node.serverId === serverId) return error
+      return new ConnectionLostError(node.name, 'another server answered while it was being made the writer')
     } catch (error) {
       return toError(error)
     }
@@ -269,7 +291,8 @@ export class Writer {
   #failover(node: Node): FailoverEvent | undefined {
     const previous = this.#previous
     this.#previous = undefined
-    if (previous === undefined || previous.node === node) return undefined
+    // The same host may lead to another server: that is a failover behind its address.
+    if (previous === undefined || (previous.node === node && previous.serverId === node.serverId)) return undefined
     return {
       from: previous.node.name,
       to: node.name,
@@ -283,7 +306,7 @@ export class Writer {
 function toCandidate(node: Node, isWrittenTo: boolean): Candidate {
   return {
     name: node.name,
-    priority: node.host.priority,
+    priority: node.priority,
     isFit: node.unfitFor('write') === undefined,
     report: node.report,
     askedAt: node.askedAt,

@@ -35,12 +35,12 @@ export function portPair(socket: Socket): PortPair {
   return { local: localPort, remote: remotePort }
 }
 
-/** What the kernel holds for the local end of a connection; nothing when it is gone. */
-export function kernelSockets({ local, remote }: PortPair): readonly KernelSocket[] {
+/** What the kernel holds for the local end of a connection, or of all to a port; nothing when it is gone. */
+export function kernelSockets({ local, remote }: Partial<PortPair>): readonly KernelSocket[] {
   const lines = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)
   return lines.flatMap((line) => {
     const [, from = '', to = '', state = '', queues = ''] = line.trim().split(/\s+/)
-    if (portOf(from) !== local || portOf(to) !== remote) return []
+    if (portOf(from) !== (local ?? portOf(from)) || portOf(to) !== remote) return []
     return [{ state: STATES[state] ?? state, sendQueue: Number.parseInt(queues.split(':')[0] ?? '', 16) }]
   })
 }

@@ -3,6 +3,7 @@ import type { NodeReport } from '../../src/mysql/galera.js'
 /** What a healthy member of a three-node cluster reports. */
 export function galeraReport(changes: Partial<NodeReport> = {}): NodeReport {
   return {
+    serverId: '4684a8a4-0000-11f0-8000-000000000001',
     isGalera: true,
     isReady: true,
     clusterStatus: 'Primary',

@@ -111,8 +111,11 @@ describe('classify', () => {
     expect(classify(new TimeoutError('operation', 5, 'x')).outcome).toBe('lost')
   })
 
-  test('a name with several addresses is judged by the last one that failed', () => {
-    const error = new AggregateError([Object.assign(new Error(), { code: 'ECONNREFUSED' })])
-    expect(classify(error).node).toBe('down')
+  test('a name with several addresses is down only when all of them are', () => {
+    const refused = Object.assign(new Error(), { code: 'ECONNREFUSED' })
+    const silent = new TimeoutError('connect', 5, 'x')
+    expect(classify(new AggregateError([refused, refused])).node).toBe('down')
+    expect(classify(new AggregateError([refused, silent])).node).toBe('suspect')
+    expect(classify(new AggregateError([silent, refused])).node).toBe('suspect')
   })
 })

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { parseReport, unfitForReads, unfitForWrites } from '../../../src/mysql/galera.js'
+import { identityFrom, readValues } from '../../../src/mysql/identity.js'
 import { galeraReport } from '../../helpers/galera-report.js'
 
-const rows = (values: Record<string, string>): object[] =>
+const rows = (values: Record<string, string>): Record<string, unknown>[] =>
   Object.entries(values).map(([Variable_name, Value]) => ({ Variable_name, Value }))
 
 const HEALTHY_STATUS = {
@@ -22,6 +23,16 @@ describe('parseReport', () => {
     const report = parseReport([rows(HEALTHY_STATUS), rows(HEALTHY_VARIABLES)])
     expect(report).toMatchObject({ isGalera: true, viewId: 7n, replicated: 12n, uptimeMs: 42_000, isReadOnly: false })
     expect(unfitForWrites(report)).toBeUndefined()
+  })
+
+  test('a member is known by Galera’s id of it, a plain server by its settings, however they are asked for', () => {
+    const status = { ...HEALTHY_STATUS, wsrep_gcomm_uuid: 'g' }
+    const variables = { ...HEALTHY_VARIABLES, hostname: 'h', port: '3306', datadir: '/d/', server_uuid: 's' }
+    expect(parseReport([rows(status), rows(variables)]).serverId).toBe('g')
+    expect(identityFrom(readValues(rows(status)), true)).toBe('g')
+    const plain = parseReport([rows(status), rows({ ...variables, wsrep_on: 'OFF' })]).serverId
+    expect(plain).toBe('s h 3306 /d/')
+    expect(identityFrom(readValues(rows(variables)), false)).toBe(plain)
   })
 
   test('a node that is not Primary reports 2^64-1 as its view', () => {

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { InvalidOptionError } from '../../../src/core/errors.js'
 import { createPool, type MysqlPoolOptions } from '../../../src/mysql/index.js'
@@ -25,6 +26,7 @@ describe('createPool refuses at once', () => {
     ['a fraction of a connection', { hosts: ['db'], connectionLimit: 1.5 }, 'connectionLimit'],
     ['a charset that mysql2 does not know', { hosts: ['db'], charset: 'utf8mb5' }, 'driver options'],
     ['an ssl that mysql2 cannot use', { hosts: ['db'], ssl: true }, 'driver options'],
+    ['a lookup that is no function', { hosts: ['db'], lookup: 'dns' as unknown as LookupFunction }, 'lookup'],
     ['a priority that is no number', { hosts: [{ host: 'db', priority: '1' as unknown as number }] }, 'hosts'],
     [
       'a negative duration in the environment',
