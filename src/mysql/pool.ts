@@ -365,10 +365,13 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       const node = this.#writer.current
       return node?.pool.hasRoom === true ? node : undefined
     }
+    // A node in doubt loses its load first, so that it would be the least busy one, and get what it lost once more.
+    const sound = this.#readers.filter((node) => node.state === 'up')
+    const nodes = sound.length > 0 ? sound : this.#readers
     // Equally busy ones take turns: else a quiet client would read from the first node only, which is the writer mostly.
-    const from = (this.#lastReader === undefined ? -1 : this.#readers.indexOf(this.#lastReader)) + 1
+    const from = (this.#lastReader === undefined ? -1 : nodes.indexOf(this.#lastReader)) + 1
     let best: Node | undefined
-    for (const node of [...this.#readers.slice(from), ...this.#readers.slice(0, from)]) {
+    for (const node of [...nodes.slice(from), ...nodes.slice(0, from)]) {
       if (node.pool.hasRoom && (best === undefined || node.pool.busyCount < best.pool.busyCount)) best = node
     }
     this.#lastReader = best ?? this.#lastReader

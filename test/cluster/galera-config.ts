@@ -40,7 +40,19 @@ export function galeraConfig(n: number, settings: Settings): string {
     wsrep_sst_method: 'rsync',
     wsrep_sst_receive_address: `${host}:4444`,
     wsrep_provider_options: `"${providerOptions(provider)}"`,
+    // Clients that ask for TLS get it; the others notice nothing.
+    ssl_cert: certificateFile(n),
+    ssl_key: keyFile(n),
   })
+}
+
+/** Where a node finds its certificate, and the key of it. */
+export function certificateFile(n: number): string {
+  return join(nodeDir('galera', n), 'server-cert.pem')
+}
+
+export function keyFile(n: number): string {
+  return join(nodeDir('galera', n), 'server-key.pem')
 }
 
 /** Galera's failure detection. */
@@ -72,5 +84,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON ha_test.* TO 'ha_dml'@'%';
 
 function ini(values: Readonly<Record<string, string>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name}=${value}`)
-  return `[mysqld]\n${lines.join('\n')}\n`
+  // A server with a certificate wants stunnel for its state transfers, unless it is told otherwise.
+  return `[mysqld]\n${lines.join('\n')}\n[sst]\nssl-mode=DISABLED\n`
 }

@@ -1,8 +1,16 @@
 import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { selfSigned } from '../helpers/certificate.js'
 import { label, nodes } from './address.js'
 import { adminQuery, wsrepStatus } from './galera-admin.js'
-import { failureDetection, galeraConfig, INITIAL_SQL, providerOptions } from './galera-config.js'
+import {
+  certificateFile,
+  failureDetection,
+  galeraConfig,
+  INITIAL_SQL,
+  keyFile,
+  providerOptions,
+} from './galera-config.js'
 import {
   allowBootstrap,
   forgetMembership,
@@ -60,7 +68,7 @@ async function create(progress: Progress): Promise<void> {
 
 async function start(numbers: readonly number[], progress: Progress): Promise<void> {
   const settings = readSettings('galera')
-  for (const n of numbers) writeFileSync(join(nodeDir('galera', n), 'my.cnf'), galeraConfig(n, settings))
+  for (const n of numbers) configure(n, settings)
   if (numbers.length === NUMBERS.length) {
     await bootstrap(progress)
     return
@@ -143,6 +151,14 @@ async function reunite(started: readonly number[], survivors: readonly number[],
     return
   }
   for (const n of NUMBERS) await becomesSynced(n)
+}
+
+function configure(n: number, settings: Settings): void {
+  const { cert, key } = selfSigned()
+  writeFileSync(certificateFile(n), cert)
+  writeFileSync(keyFile(n), key, { mode: 0o600 })
+  own(keyFile(n))
+  writeFileSync(join(nodeDir('galera', n), 'my.cnf'), galeraConfig(n, settings))
 }
 
 async function launch(n: number, extra: readonly string[]): Promise<void> {

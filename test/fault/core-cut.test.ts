@@ -3,8 +3,8 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { cut } from '../../src/core/cut.js'
-import { selfSigned } from './certificate.js'
-import { kernelSockets, portPair, type PortPair } from './kernel.js'
+import { selfSigned } from '../helpers/certificate.js'
+import { kernelSockets, portPair, type PortPair } from '../helpers/kernel.js'
 
 const MANY_BYTES = Buffer.alloc(8 * 1024 * 1024, 'x')
 
