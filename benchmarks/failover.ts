@@ -146,13 +146,19 @@ const LAST: readonly Column[] = [
   ['bitten', (runs) => (runs.every(({ evidence }) => evidence.hasBitten) ? 'yes' : 'NO')],
 ]
 const note = (title: string, name: string): Column => most(title, ({ findings }) => findings.notes[name] ?? 0)
+/** For clients that read back what they wrote. */
+const readBack = (title: string, value: (run: RunResult) => number): Column => [
+  title,
+  (runs) => (runs.every(({ sides }) => sides['read back'] === undefined) ? '-' : most(title, value)[1](runs)),
+]
 
 const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
   mysql: [
     ...COMMON,
     most('twice', ({ findings }) => findings.twice),
-    most('stale', ({ findings }) => findings.stale),
-    note('elsewhere', 'readBackElsewhere'),
+    readBack('stale', ({ findings }) => findings.stale),
+    // How many reads had a change of the writer between them and what they read.
+    readBack('elsewhere', ({ findings }) => findings.notes['readBackElsewhere'] ?? 0),
     ['moved ms', (runs) => moved(runs)],
     gapOf('read gap', ({ sides }) => sides['reads']?.gap),
     most('read errors', ({ sides }) => (sides['reads'] === undefined ? 0 : errorCount(sides['reads']))),

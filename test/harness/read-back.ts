@@ -26,7 +26,10 @@ export class ReadBack {
 
   constructor(subject: SqlSubject, readBack: NonNullable<SqlSubject['readBack']>, table: string) {
     const insert = `INSERT INTO ${table} (op, node) VALUES (?, @@wsrep_node_address)`
-    const select = `SELECT node AS written, @@wsrep_node_address AS here FROM ${table} WHERE op = ?`
+    // Not `@@wsrep_node_address`: a statement with variables is not provably a read, and not repeated on the next writer.
+    const select =
+      `SELECT node AS written, VARIABLE_VALUE AS here FROM ${table} JOIN information_schema.GLOBAL_VARIABLES ` +
+      `WHERE op = ? AND VARIABLE_NAME = 'WSREP_NODE_ADDRESS'`
     const operate: SideLoad['operate'] = async ({ id }) => {
       await subject.insert(insert, id)
       for (let read = 0; read < READS; read += 1) {
