@@ -40,6 +40,8 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => S
   mysql: {
     'ours-query': mysql(() => new OurMysql('query', OUR_ADDRESS)),
     'ours-transaction': mysql(() => new OurMysql('transaction', OUR_ADDRESS)),
+    'ours-exactly-once': mysql(() => new OurMysql('exactly-once', OUR_ADDRESS)),
+    'ours-fast-probe': mysql(() => new OurMysql('exactly-once', OUR_ADDRESS, { probeTimeoutMs: 250 })),
     'mysql2-cluster': mysql(() => new Mysql2Cluster()),
     'mariadb-cluster': mysql(() => new MariadbCluster()),
     'mysql2-haproxy': mysql(() => new Mysql2BehindHaproxy(false)),
@@ -59,6 +61,13 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => S
     memcache: memcached(() => new Memcache()),
     'memcache-client': memcached(() => new MemcacheClient()),
   },
+}
+
+/** The client that chaos is for, unless another one is asked for. */
+export const CHAOS_CLIENT: Readonly<Record<Service, string>> = {
+  mysql: 'ours-exactly-once',
+  amqp: 'ours',
+  memcached: 'ours',
 }
 
 /** Names that a list such as `ours,memjs` stands for; `none` leaves ours, and no list means everything. */

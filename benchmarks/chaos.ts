@@ -3,12 +3,12 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import * as cluster from '../test/cluster/index.js'
 import { chaos, type ChaosResult, chaosViolations, type FaultName, isFaultName } from '../test/harness/index.js'
-import { CATALOGUE, isOurs, KIND_OF, type Service } from './catalogue.js'
+import { CATALOGUE, CHAOS_CLIENT, KIND_OF, type Service } from './catalogue.js'
 
 const USAGE = `usage: npm run chaos -- mysql|amqp|memcached [options]
 
   --minutes N     how long (1)
-  --client NAME   which of ours (the transactions of mysql, else the only one)
+  --client NAME   which of ours (the exactly-once transactions of mysql, else the only one)
   --seed N        repeats an earlier run's faults (random, and printed)
   --faults LIST   some faults only
   --json FILE     write everything that was counted to a file
@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   })
   const service = Object.keys(KIND_OF).find((name): name is Service => name === positionals[0])
   if (service === undefined) throw new Error(USAGE)
-  const name = values.client ?? Object.keys(CATALOGUE[service]).filter(isOurs).at(-1) ?? ''
+  const name = values.client ?? CHAOS_CLIENT[service]
   const make = CATALOGUE[service][name]
   const [seconds, seed] = [Number(values.minutes) * 60, Number(values.seed)]
   if (make === undefined || !(seconds > 0) || !Number.isInteger(seed)) throw new Error(USAGE)

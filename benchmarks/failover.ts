@@ -2,6 +2,7 @@ import * as cluster from '../test/cluster/index.js'
 import { errorCount, type FaultName, type Gap, type RunResult, violations } from '../test/harness/index.js'
 import { isOurs, KIND_OF, type Service } from './catalogue.js'
 import { isolatedRun } from './isolated-run.js'
+import { missedGoals } from './mysql-goals.js'
 import { table } from './table.js'
 
 /** What the command line asks for. */
@@ -13,9 +14,14 @@ export interface FailoverPlan {
   readonly seconds: number
 }
 
+/** What one run of a client showed, with the client's name on the command line. */
+export interface ClientRun extends RunResult {
+  readonly client: string
+}
+
 /** Outcome of all runs, and what is wrong with it. */
 export interface FailoverReport {
-  readonly results: readonly RunResult[]
+  readonly results: readonly ClientRun[]
   readonly problems: readonly string[]
 }
 
@@ -25,7 +31,7 @@ const CACHE_HEAL_AFTER_MS = 8000
 /** Measures every client with every fault. */
 export async function failover(plan: FailoverPlan, progress: (line: string) => void): Promise<FailoverReport> {
   const kind = KIND_OF[plan.service]
-  const results: RunResult[] = []
+  const results: ClientRun[] = []
   const problems: string[] = []
   for (const fault of plan.faults) {
     for (const subject of plan.subjects) {
@@ -37,14 +43,15 @@ export async function failover(plan: FailoverPlan, progress: (line: string) => v
           const { seconds } = plan
           const healAfterMs =
             plan.service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, seconds * 500) } : {}
-          const result = await isolatedRun({
+          const run = await isolatedRun({
             service: plan.service,
             subject,
             fault,
             options: { seconds, ...healAfterMs },
           })
+          const result = { ...run, client: subject }
           results.push(result)
-          const found = problemsOf(result, isOurs(subject))
+          const found = problemsOf(result)
           for (const problem of found) progress(`  ${problem}`)
           problems.push(...found)
         } catch (error) {
@@ -62,20 +69,23 @@ export async function failover(plan: FailoverPlan, progress: (line: string) => v
   return { results, problems }
 }
 
-function problemsOf(result: RunResult, isOurs: boolean): readonly string[] {
+function problemsOf(result: ClientRun): readonly string[] {
   const where = `${result.subject} ${result.fault}`
   const doubts = result.evidence.hasBitten
     ? []
     : [`${where}: the fault has not bitten: ${result.evidence.notes.join('; ')}`]
-  if (!isOurs) return doubts
+  if (!isOurs(result.client)) return doubts
   const broken = violations(result)
-  return broken.length === 0
-    ? doubts
-    : [...doubts, `${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]
+  const missed = missedGoals(result) ?? []
+  return [
+    ...doubts,
+    ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]),
+    ...(missed.length === 0 ? [] : [`${where}: goal missed: ${missed.join(', ')}`]),
+  ]
 }
 
 /** One line per client and fault: the worst of its runs in every column. */
-export function failoverTable(results: readonly RunResult[], plan: FailoverPlan): string {
+export function failoverTable(results: readonly ClientRun[], plan: FailoverPlan): string {
   const settings = Object.entries(results[0]?.cluster ?? {}).map(([name, value]) => `${name} ${value}`)
   const runs = `${plan.runs} run${plan.runs === 1 ? '' : 's'}`
   const workers = `${results[0]?.main.workers ?? 0} workers`
@@ -86,9 +96,9 @@ export function failoverTable(results: readonly RunResult[], plan: FailoverPlan)
     `${plan.seconds} s after the fault`,
     ...settings,
   ]
-  const groups = new Map<string, RunResult[]>()
+  const groups = new Map<string, ClientRun[]>()
   for (const result of results) {
-    const key = `${result.fault} ${result.subject}`
+    const key = `${result.fault} ${result.client}`
     groups.set(key, [...(groups.get(key) ?? []), result])
   }
   return `${title.join(', ')}\n\n${table(
@@ -97,7 +107,7 @@ export function failoverTable(results: readonly RunResult[], plan: FailoverPlan)
   )}`
 }
 
-type Column = readonly [title: string, cell: (runs: readonly RunResult[]) => string]
+type Column = readonly [title: string, cell: (runs: readonly ClientRun[]) => string]
 
 const most = (title: string, value: (run: RunResult) => number): Column => [
   title,
@@ -124,6 +134,7 @@ const COMMON: readonly Column[] = [
   gapOf('gap ms', ({ main }) => main.gap),
   // Of the run with the longest gap: each run has its own pause of the servers.
   ['limit ms', (runs) => String(Math.round(worst(runs).limitMs))],
+  ['over limit', (runs) => String(Math.round(Math.max(...runs.map(({ main, limitMs }) => main.gap.ms - limitMs))))],
   most('errors', ({ main }) => errorCount(main)),
   most('unsettled', ({ main }) => main.unsettled),
   most('lost', ({ findings }) => findings.lost),
@@ -135,14 +146,24 @@ const LAST: readonly Column[] = [
   ['bitten', (runs) => (runs.every(({ evidence }) => evidence.hasBitten) ? 'yes' : 'NO')],
 ]
 const note = (title: string, name: string): Column => most(title, ({ findings }) => findings.notes[name] ?? 0)
+/** For clients that read back what they wrote. */
+const readBack = (title: string, value: (run: RunResult) => number): Column => [
+  title,
+  (runs) => (runs.every(({ sides }) => sides['read back'] === undefined) ? '-' : most(title, value)[1](runs)),
+]
 
 const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
   mysql: [
     ...COMMON,
     most('twice', ({ findings }) => findings.twice),
+    readBack('stale', ({ findings }) => findings.stale),
+    // How many reads had a change of the writer between them and what they read.
+    readBack('elsewhere', ({ findings }) => findings.notes['readBackElsewhere'] ?? 0),
+    ['moved ms', (runs) => moved(runs)],
     gapOf('read gap', ({ sides }) => sides['reads']?.gap),
     most('read errors', ({ sides }) => (sides['reads'] === undefined ? 0 : errorCount(sides['reads']))),
     ...LAST,
+    ['goal', goalCell],
   ],
   amqp: [
     ...COMMON,
@@ -165,4 +186,17 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
 
 function worst(runs: readonly RunResult[]): RunResult {
   return runs.reduce((a, b) => (b.main.gap.ms > a.main.gap.ms ? b : a))
+}
+
+/** For clients that report it: when the last of the runs has left the node, counted from the fault. */
+function moved(runs: readonly RunResult[]): string {
+  const known = runs.flatMap(({ movedMs }) => movedMs ?? [])
+  return known.length < runs.length ? '-' : String(Math.round(Math.max(...known)))
+}
+
+function goalCell(runs: readonly ClientRun[]): string {
+  const missed = runs.map(missedGoals)
+  if (missed.includes(undefined)) return '-'
+  const count = missed.filter((words) => words !== undefined && words.length > 0).length
+  return count === 0 ? 'reached' : `MISSED by ${count}`
 }

@@ -48,7 +48,7 @@ export interface ChaosResult extends Omit<LoadResult, 'gap' | 'latency'> {
 }
 
 const FAULTS_OF: Readonly<Record<cluster.Kind, readonly FaultName[]>> = {
-  galera: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'read-only', 'desync'],
+  galera: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'partition', 'read-only', 'desync'],
   rabbit: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'alarm'],
   memcached: ['kill', 'freeze', 'blackhole', 'reject', 'reset'],
 }
@@ -75,13 +75,15 @@ const VERIFY_LIMIT_MS = 120_000
 export async function chaos(scene: Scene, options: ChaosOptions): Promise<ChaosResult> {
   const unhandled = watchUnhandled()
   const workload = new Workload(scene.main)
+  const sides = scene.sides.map((side) => new Workload(side))
+  const workloads = [workload, ...sides]
   try {
     await within(OPEN_LIMIT_MS, `${scene.subject.name}: open`, scene.open())
     const begin = performance.now()
-    workload.start()
+    for (const each of workloads) each.start()
     const faults = await breakThings(scene, options, begin)
     const end = performance.now()
-    await workload.finish(SETTLE_LIMIT_MS)
+    await Promise.all(workloads.map((each) => each.finish(SETTLE_LIMIT_MS)))
     const { recorder } = workload
     const findings = await within(VERIFY_LIMIT_MS, 'verification', scene.verify(recorder))
     return {
@@ -94,7 +96,7 @@ export async function chaos(scene: Scene, options: ChaosOptions): Promise<ChaosR
       started: recorder.started,
       acknowledged: recorder.acknowledged,
       errors: Object.fromEntries(recorder.errors),
-      unsettled: recorder.unsettled,
+      unsettled: workloads.reduce((sum, each) => sum + each.recorder.unsettled, 0),
       ratePerSecond: (1000 * recorder.acknowledged) / (end - begin),
       faults,
       findings,
@@ -104,7 +106,7 @@ export async function chaos(scene: Scene, options: ChaosOptions): Promise<ChaosR
       report: scene.subject.report?.(),
     }
   } finally {
-    await workload.finish(0)
+    for (const each of workloads) await each.finish(0)
     await scene.close()
     unhandled.stop()
   }
@@ -140,8 +142,9 @@ async function breakOnce(target: Target, name: FaultName, ms: number): Promise<b
     const at = performance.now()
     await fault.inject(target)
     const answer = await probeNode(target.kind, target.n, target.from)
+    const isOn = (await fault.isOn?.(target)) ?? true
     await sleep(Math.max(0, ms - (performance.now() - at)))
-    return answer === fault.symptom
+    return answer === fault.symptom && isOn
   } finally {
     await within(HEAL_LIMIT_MS, 'healing', fault.heal(target))
   }

@@ -38,12 +38,12 @@ export class EvidenceCollector {
       await sleep(20)
       answer = await this.#probe()
     }
-    this.#expectSymptom(answer, 'after the fault')
+    await this.#expectSymptom(answer, 'after the fault')
   }
 
   /** When the fault is about to be healed, or the run to end. */
   async atEnd(): Promise<void> {
-    this.#expectSymptom(await this.#probe(), 'at its end')
+    await this.#expectSymptom(await this.#probe(), 'at its end')
     const ports = new Set(this.#before.map(({ localPort }) => localPort))
     const left = this.#connections().filter(({ localPort }) => ports.has(localPort)).length
     const text = `${left} of these connections are left`
@@ -62,8 +62,10 @@ export class EvidenceCollector {
     return probeNode(this.#target.kind, this.#target.n, this.#target.from)
   }
 
-  #expectSymptom(answer: NodeAnswer, when: string): void {
+  async #expectSymptom(answer: NodeAnswer, when: string): Promise<void> {
     this.#expect(answer === this.#fault.symptom, `node ${when}: ${answer}`)
+    const isOn = await this.#fault.isOn?.(this.#target)
+    if (isOn !== undefined) this.#expect(isOn, `node ${when}: fault is ${isOn ? 'on' : 'off'}`)
   }
 
   #connections(): readonly Connection[] {

@@ -19,6 +19,8 @@ export interface Fault {
   heal(target: Target): Promise<void>
   /** What a new client meets while it lasts: a run in which it meets something else proves nothing. */
   readonly symptom: NodeAnswer
+  /** What the node itself says, for a fault that a new client does not notice. */
+  isOn?(target: Target): Promise<boolean>
   /** True when the connections that were there have to be gone soon after, without the client's doing. */
   readonly cutsConnections?: boolean
 }
@@ -35,6 +37,7 @@ function variable(name: string, on: string, off: string): Fault {
     symptom: 'answers',
     inject: (target) => set(target, on),
     heal: (target) => set(target, off),
+    isOn: async ({ n }) => (await adminSql(n, `SELECT @@GLOBAL.${name} AS value`))[0]?.['value'] === 1,
   }
 }
 

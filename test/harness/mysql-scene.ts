@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { nodes } from '../cluster/index.js'
 import { closeAll } from './closing.js'
-import { hostList, nextNode, nodeInUse } from './in-use.js'
+import { hostsByAge } from './hosts-by-age.js'
+import { nextNode, nodeInUse } from './in-use.js'
 import { adminSql, connectSql, SQL_ACCOUNT } from './mysql-admin.js'
+import { READ_BACK_COLUMNS, ReadBack } from './read-back.js'
 import type { Recorder } from './recorder.js'
 import type { Findings, Oracle, Scene, SideLoad } from './scene.js'
 import type { SqlSubject } from './subject.js'
@@ -25,7 +27,8 @@ export interface MysqlSceneOptions {
 /**
  * One-row inserts of numbered operations, into a table that would take a number twice.
  *
- * A client that can read elsewhere has two more workers that do.
+ * A client that can read elsewhere has two more workers that do; one that can read where it writes has some that read
+ * back what they wrote.
  */
 export class MysqlScene implements Scene {
   readonly kind = 'galera'
@@ -33,6 +36,7 @@ export class MysqlScene implements Scene {
   readonly main: Load
   readonly sides: readonly SideLoad[]
   readonly series: Scene['series'] = {}
+  readonly #readBack: ReadBack | undefined
   readonly #table = `run_${randomUUID().replaceAll('-', '').slice(0, 12)}`
 
   constructor(subject: SqlSubject, options: MysqlSceneOptions = {}) {
@@ -45,12 +49,15 @@ export class MysqlScene implements Scene {
       ...(outcomeOf === undefined ? {} : { outcomeOf }),
       ...allowance,
     }
+    const readBack = subject.readBack?.bind(subject)
+    this.#readBack = readBack === undefined ? undefined : new ReadBack(subject, readBack, `${this.#table}_back`)
     const read = subject.read?.bind(subject)
     const operate = (): Promise<void> => read?.(`SELECT MAX(n) FROM ${this.#table}`) ?? Promise.resolve()
-    this.sides =
-      read === undefined
-        ? []
-        : [{ name: 'reads', workers: READ_WORKERS, pauseMs: READ_PAUSE_MS, operate, ...allowance }]
+    const reads = { name: 'reads', workers: READ_WORKERS, pauseMs: READ_PAUSE_MS, operate, ...allowance }
+    this.sides = [
+      ...(read === undefined ? [] : [reads]),
+      ...(this.#readBack === undefined ? [] : [{ ...this.#readBack.load, ...allowance }]),
+    ]
   }
 
   async open(): Promise<void> {
@@ -60,8 +67,9 @@ export class MysqlScene implements Scene {
       1,
       `CREATE TABLE ${database}.${this.#table} ${columns}`,
       `CREATE TABLE ${database}.${this.#table}_oracle ${columns}`,
+      `CREATE TABLE ${database}.${this.#table}_back ${READ_BACK_COLUMNS}`,
     )
-    await this.subject.open({ ...SQL_ACCOUNT, hosts: hostList('galera') })
+    await this.subject.open({ ...SQL_ACCOUNT, hosts: await hostsByAge() })
   }
 
   /** A pool may hold connections that it does not use: unless the client says whom it writes to, the nodes do. */
@@ -108,11 +116,12 @@ export class MysqlScene implements Scene {
       lost: lost.length,
       twice: twice.length,
       denied: denied.length,
-      stale: 0,
+      stale: this.#readBack?.stale ?? 0,
       moved: 0,
       wrong: strangers.length,
-      notes: { unknownThere },
+      notes: { unknownThere, readBackElsewhere: this.#readBack?.elsewhere ?? 0, ...this.subject.notes?.() },
       examples: [
+        ...(this.#readBack?.examples ?? []),
         ...lost.slice(0, 3).map((id) => `lost ${id}`),
         ...twice.slice(0, 3).map((id) => `twice ${id}`),
         ...denied.slice(0, 3).map((id) => `denied ${id}`),
@@ -127,7 +136,8 @@ export class MysqlScene implements Scene {
 
   async #drop(): Promise<void> {
     const { database } = SQL_ACCOUNT
-    await adminSql(1, `DROP TABLE IF EXISTS ${database}.${this.#table}, ${database}.${this.#table}_oracle`)
+    const names = ['', '_oracle', '_back'].map((suffix) => `${database}.${this.#table}${suffix}`)
+    await adminSql(1, `DROP TABLE IF EXISTS ${names.join()}`)
   }
 }
 

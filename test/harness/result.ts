@@ -49,6 +49,8 @@ export interface RunResult {
   /** Unhandled rejections and uncaught exceptions, in words. */
   readonly unhandled: readonly string[]
   readonly failovers: readonly ReportedFailover[]
+  /** From the fault to the first failover that the client reported; undefined when it reported none. */
+  readonly movedMs: number | undefined
   /** Longest time for which this process's event loop did not turn: gaps below it mean nothing. */
   readonly loopDelayMs: number
   /** The first errors, with milliseconds since the fault. */

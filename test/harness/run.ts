@@ -6,6 +6,7 @@ import type { Window } from './gap.js'
 import { codeOf } from './recorder.js'
 import type { LoadResult, RunResult } from './result.js'
 import type { Oracle, Scene } from './scene.js'
+import type { ReportedFailover } from './subject.js'
 import { sleep, until, within } from './timing.js'
 import { watchUnhandled } from './unhandled.js'
 import { type Load, Workload } from './workload.js'
@@ -115,6 +116,7 @@ class Run {
         findings,
         unhandled: unhandled(),
         failovers: subject.failovers?.() ?? [],
+        movedMs: movedMs(subject.failovers?.() ?? [], window),
         loopDelayMs,
         firstErrors: this.#main.recorder.firstErrors.map(({ at, error }) => {
           return `${Math.round(at - window.from)} ms: ${inWords(error)}`
@@ -175,6 +177,11 @@ class Run {
     for (const each of loads) each.stop()
     await Promise.all(loads.map((each) => each.finish(this.#options.settleMs ?? 10_000)))
   }
+}
+
+function movedMs(failovers: readonly ReportedFailover[], { from, to }: Window): number | undefined {
+  const first = failovers.find(({ at = -Infinity }) => at >= from && at <= to)
+  return first?.at === undefined ? undefined : first.at - from
 }
 
 /** The same promise for every call. */

@@ -28,7 +28,8 @@ export class OurMysql implements SqlSubject {
   #pool: MysqlPool | undefined
 
   constructor(mode: MysqlMode, localAddress: string, options: MysqlPoolOptions = {}) {
-    this.name = `openstack-ha ${mode}`
+    const { probeTimeoutMs } = options
+    this.name = `openstack-ha ${mode}${probeTimeoutMs === undefined ? '' : `, probe ${probeTimeoutMs} ms`}`
     this.localAddress = localAddress
     this.#mode = mode
     this.#options = options
