@@ -55,6 +55,7 @@ describe('statements', () => {
 
   test('that exceed their limit are rejected and their connection is cut, so that the pool is never poisoned', async () => {
     const one = open({ connectionLimit: 1 })
+    await one.ready()
     const statement = { sql: 'SELECT SLEEP(30)', timeoutMs: 200 }
     await expect(one.query(statement)).rejects.toMatchObject({ code: 'HA_TIMEOUT', phase: 'operation' })
     await expect(one.query('SELECT 1 AS one')).resolves.toMatchObject([[{ one: 1 }], {}])
