@@ -45,6 +45,8 @@ export class DriverConnection {
   readonly #pending = new Set<(error: Error) => void>()
   readonly #localPort: number | undefined
   #lost: Error | undefined
+  /** The member of the Galera cluster that it leads to; set by its owner, who asks. */
+  memberId: string | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
   onLost: ((error: Error) => void) | undefined
 

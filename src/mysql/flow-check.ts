@@ -53,8 +53,10 @@ export class FlowCheck {
   async #check(calls: readonly Call[]): Promise<void> {
     this.#isAsking = true
     try {
-      const threadIds = calls.flatMap(({ connection }) => connection?.threadId ?? [])
-      const rows = await this.#options.ask(processListSql(threadIds), { timeoutMs: this.#options.timeoutMs })
+      const connections = calls.flatMap(({ connection }) => connection ?? [])
+      const threadIds = connections.map(({ threadId }) => threadId)
+      const isMariaDb = connections.every((connection) => connection.isMariaDb)
+      const rows = await this.#options.ask(processListSql(threadIds, isMariaDb), { timeoutMs: this.#options.timeoutMs })
       // After a stall of our own the calls' answers may already wait in their sockets: judge after one poll phase.
       await new Promise((resolve) => setImmediate(resolve))
       const list = parseProcessList(rows)

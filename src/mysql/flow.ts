@@ -1,7 +1,7 @@
 /** A connection as its server's process list has it. @internal */
 export interface ServerThread {
   readonly id: number
-  /** The port of this side: an id alone may be another server's, or a proxy's. */
+  /** The port of this side, or of a proxy. An id alone may be another server's. */
   readonly clientPort: number
   /** Its command is `Sleep`: it waits for us. */
   readonly isAsleep: boolean
@@ -11,6 +11,8 @@ export interface ServerThread {
 export interface ProcessList {
   /** Tells servers behind one address apart. */
   readonly server: string
+  /** The member of the Galera cluster that answered; `undefined` when it cannot be asked in SQL. */
+  readonly memberId: string | undefined
   readonly threads: readonly ServerThread[]
 }
 
@@ -18,6 +20,8 @@ export interface ProcessList {
 export interface Flow {
   readonly threadId: number
   readonly localPort: number | undefined
+  /** The member of the Galera cluster that it leads to; new with each start of a server. */
+  readonly memberId: string | undefined
   /** Changes whenever bytes went through. */
   readonly traffic: number
 }
@@ -33,17 +37,24 @@ export interface FlowSighting {
 export type FlowVerdict =
   { readonly lost: string } | { readonly lost: undefined; readonly sighting: FlowSighting | undefined }
 
+/** The member of the Galera cluster that runs this; MySQL's own builds cannot say it in an expression. @internal */
+export function memberIdSql(isMariaDb: boolean): string {
+  if (!isMariaDb) return 'NULL'
+  return "(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'WSREP_GCOMM_UUID')"
+}
+
 /** Own threads are seen without any privilege; the asking one is always among them and names the server. @internal */
-export function processListSql(threadIds: readonly number[]): string {
+export function processListSql(threadIds: readonly number[], isMariaDb: boolean): string {
   return [
-    "SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir) AS server, ID AS id, HOST AS host, COMMAND AS command",
+    `SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir) AS server, ${memberIdSql(isMariaDb)} AS member,`,
+    'ID AS id, HOST AS host, COMMAND AS command',
     `FROM information_schema.PROCESSLIST WHERE ID IN (CONNECTION_ID(), ${threadIds.join(', ')})`,
   ].join(' ')
 }
 
 /** Reads the rows of {@link processListSql}; `undefined` when there are none. @internal */
 export function parseProcessList(rows: unknown): ProcessList | undefined {
-  const list = rows as readonly Readonly<Record<'server' | 'id' | 'host' | 'command', unknown>>[]
+  const list = rows as readonly Readonly<Record<'server' | 'member' | 'id' | 'host' | 'command', unknown>>[]
   const [first] = list
   if (first === undefined) return undefined
   const threads = list.map(({ id, host, command }) => ({
@@ -51,7 +62,11 @@ export function parseProcessList(rows: unknown): ProcessList | undefined {
     clientPort: Number(/:(\d+)$/.exec(String(host))?.[1] ?? 0),
     isAsleep: command === 'Sleep',
   }))
-  return { server: String(first.server), threads }
+  return {
+    server: String(first.server),
+    memberId: typeof first.member === 'string' ? first.member : undefined,
+    threads,
+  }
 }
 
 /**
@@ -63,7 +78,10 @@ export function parseProcessList(rows: unknown): ProcessList | undefined {
  */
 export function judgeFlow(before: FlowSighting | undefined, flow: Flow, list: ProcessList): FlowVerdict {
   const known = before?.server === list.server ? before : undefined
-  const thread = list.threads.find(({ id, clientPort }) => id === flow.threadId && clientPort === flow.localPort)
+  const isSameMember = flow.memberId !== undefined && flow.memberId === list.memberId
+  const thread = list.threads.find(
+    ({ id, clientPort }) => id === flow.threadId && (isSameMember || clientPort === flow.localPort),
+  )
   const isStill = known?.traffic === flow.traffic
   if (thread === undefined) {
     if (known !== undefined && isStill) return { lost: 'the server has ended it' }

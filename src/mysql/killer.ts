@@ -1,10 +1,14 @@
 import type { WaitOptions } from '../core/time-limit.js'
+import { memberIdSql } from './flow.js'
 
 /** A connection that was cut, as its node's process list knows it. @internal */
 export interface Victim {
   readonly threadId: number
   /** Our end's port. */
   readonly localPort: number | undefined
+  /** The member of the Galera cluster that it led to. */
+  readonly memberId: string | undefined
+  readonly isMariaDb: boolean
 }
 
 /** @internal */
@@ -71,8 +75,9 @@ export class Killer {
  * Kills by id only if the id is still that connection: a server that was started again, or another one behind the same
  * address, gives the same ids to other clients. @internal
  */
-export function killSql({ threadId, localPort }: Victim): string {
-  const where = `ID = ${threadId} AND HOST LIKE '%:${localPort ?? ''}'`
+export function killSql({ threadId, localPort, memberId, isMariaDb }: Victim): string {
+  const isSameMember = memberId === undefined ? 'FALSE' : `'${memberId}' = ${memberIdSql(isMariaDb)}`
+  const where = `ID = ${threadId} AND (HOST LIKE '%:${localPort ?? ''}' OR ${isSameMember})`
   const found = `SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST WHERE ${where}`
   return `SET @ha_kill = COALESCE((${found}), 'DO 0'); PREPARE ha_kill FROM @ha_kill; EXECUTE ha_kill; DEALLOCATE PREPARE ha_kill`
 }

@@ -389,7 +389,8 @@ export class Node {
     return this.#dialAndSetUp({}, signal, async (connection) => {
       const isGalera = this.#report?.isGalera === true
       const [rows] = await connection.run('query', identityStatement(isGalera))
-      this.#assertServer(rows, isGalera)
+      const serverId = this.#assertServer(rows, isGalera)
+      if (isGalera) connection.memberId = serverId
       await setUpSession(connection, { ...this.#options, host: this.name, isGalera }, signal)
     })
   }
@@ -425,9 +426,9 @@ export class Node {
   }
 
   /** Connections of one node lead to one server: to the one that the probe found fit. */
-  #assertServer(rows: unknown, isGalera: boolean): void {
+  #assertServer(rows: unknown, isGalera: boolean): string {
     const found = identityFrom(readValues(rows as readonly Record<string, unknown>[]), isGalera)
-    if (found === this.serverId) return
+    if (found === this.serverId) return found
     this.#renew()
     throw new ConnectionLostError(this.name, 'it leads to another server than before', { safeToRetry: true })
   }

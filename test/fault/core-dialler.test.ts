@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo, type LookupFunction, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Dialler } from '../../src/core/dialler.js'
-import { kernelSockets } from './kernel.js'
+import { kernelSockets } from '../helpers/kernel.js'
 import { silentServer } from './silent-server.js'
 
 const closers: (() => void)[] = []

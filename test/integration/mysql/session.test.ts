@@ -137,11 +137,15 @@ describe('a statement whose caller gave up', () => {
     const { threadId } = connection
     const [row] = await adminSql(writer, `SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = ${threadId}`)
     const localPort = Number(String(row?.['HOST']).split(':')[1])
+    const victim = { threadId, localPort: localPort + 1, memberId: undefined, isMariaDb: true }
     const killer = await connectSql(writer, SQL_ACCOUNT, { multipleStatements: true })
     // What a restarted server would show: the id of the victim, at another port.
-    await killer.query(killSql({ threadId, localPort: localPort + 1 }))
+    await killer.query(killSql(victim))
+    await killer.query(killSql({ ...victim, memberId: 'another' }))
     await expect(connection.query('SELECT 1 AS one')).resolves.toMatchObject([[{ one: 1 }], {}])
-    await killer.query(killSql({ threadId, localPort }))
+    const [id] = await adminSql(writer, `SHOW STATUS LIKE 'wsrep_gcomm_uuid'`)
+    // Behind a proxy the port is the proxy's.
+    await killer.query(killSql({ ...victim, memberId: String(id?.['Value']) }))
     await expect(connection.query('SELECT 1')).rejects.toMatchObject({ code: 'HA_CONNECTION_LOST' })
     killer.destroy()
     connection.release()

@@ -7,8 +7,12 @@ import {
   type ProcessList,
 } from '../../../src/mysql/flow.js'
 
-const flow = { threadId: 7, localPort: 40_000, traffic: 100 }
-const list = (...threads: ProcessList['threads'][number][]): ProcessList => ({ server: 'a', threads })
+const flow = { threadId: 7, localPort: 40_000, memberId: undefined, traffic: 100 }
+const list = (...threads: ProcessList['threads'][number][]): ProcessList => ({
+  server: 'a',
+  memberId: 'm1',
+  threads,
+})
 const asleep = { id: 7, clientPort: 40_000, isAsleep: true }
 const busy = { ...asleep, isAsleep: false }
 const seen = (changes: Partial<FlowSighting> = {}): FlowSighting => ({
@@ -43,11 +47,18 @@ describe('a connection on which an answer is due', () => {
   ])('%s', (_name, before, threads, verdict) => {
     expect(judgeFlow(before, flow, threads)).toMatchObject(verdict)
   })
+
+  test('is known by its member of the cluster where a proxy hides the port', () => {
+    const behindProxy = list({ ...asleep, clientPort: 1 })
+    expect(judgeFlow(seen(), { ...flow, memberId: 'm1' }, behindProxy)).toMatchObject(lost)
+    expect(judgeFlow(undefined, { ...flow, memberId: 'm2' }, behindProxy)).toMatchObject(alive)
+  })
 })
 
 describe('the process list', () => {
   const row = (changes: object): object => ({
     server: 'h 3306 /d',
+    member: 'm1',
     id: 7,
     host: '10.0.0.1:40000',
     command: 'Sleep',
@@ -55,13 +66,14 @@ describe('the process list', () => {
   })
 
   test('is asked for the threads in question and the asking one', () => {
-    expect(processListSql([7, 8])).toMatch(/WHERE ID IN \(CONNECTION_ID\(\), 7, 8\)$/)
+    expect(processListSql([7, 8], true)).toMatch(/WHERE ID IN \(CONNECTION_ID\(\), 7, 8\)$/)
   })
 
   test('is read as MySQL and MariaDB send it, with addresses, names and IPv6', () => {
     const rows = [row({}), row({ id: 8n, host: 'web1:41000', command: 'Query' }), row({ id: 9, host: '::1:42000' })]
     expect(parseProcessList(rows)).toEqual({
       server: 'h 3306 /d',
+      memberId: 'm1',
       threads: [
         { id: 7, clientPort: 40_000, isAsleep: true },
         { id: 8, clientPort: 41_000, isAsleep: false },
