@@ -1,6 +1,7 @@
 import { ClosedError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, sleep } from '../core/timing.js'
+import type { Call } from './calls.js'
 import { classify } from './classify.js'
 import { StreamOpenError } from './errors.js'
 import type { DriverConnection, DriverResult, DriverStatement } from './driver.js'
@@ -84,7 +85,10 @@ export class Lease {
     this.#sink = sink
     sink.left.addEventListener('abort', onLeft, { once: true })
     try {
-      await this.#watch(() => connection.rows(statement, (row) => flow.take(row)), limits)
+      await this.#settle(
+        connection.rows(statement, (row) => flow.take(row)),
+        limits,
+      )
     } finally {
       sink.left.removeEventListener('abort', onLeft)
       drainLimit?.clear()
@@ -112,20 +116,18 @@ export class Lease {
     else this.#giveBack()
   }
 
-  async #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
-    const call = this.node.calls.start(this.#session.connection)
-    try {
-      return await this.#watch(() => this.#session.connection.run(method, statement), limits)
-    } finally {
-      this.node.calls.end(call)
-    }
+  #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
+    const { connection } = this.#session
+    const call = this.node.calls.start(connection)
+    return this.#settle(connection.run(method, statement), limits, call)
   }
 
-  async #watch(send: () => Promise<DriverResult>, limits: WaitOptions): Promise<DriverResult> {
+  /** Takes note of how a statement under way ends; `call` is ended with it. */
+  async #settle(work: Promise<DriverResult>, limits: WaitOptions, call?: Call): Promise<DriverResult> {
     this.#running += 1
     try {
       const result = await waitWithin(
-        send(),
+        work,
         limits,
         (elapsedMs) => this.#late(elapsedMs),
         (reason) => this.cut(reason),
@@ -139,6 +141,7 @@ export class Lease {
       throw error
     } finally {
       this.#running -= 1
+      if (call !== undefined) this.node.calls.end(call)
     }
   }
 

@@ -3,6 +3,7 @@ import { ConnectionLostError, InvalidOptionError, TimeoutError } from '../core/e
 import type { WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import type { Lease } from './lease.js'
+import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { Transaction } from './transaction.js'
 
 interface Scope {
@@ -18,15 +19,17 @@ interface Scope {
  * which one is left. @internal
  */
 export class Nesting {
-  readonly #scopes = new AsyncLocalStorage<Scope>()
+  readonly #scopes: AsyncLocalStorage<Scope> | undefined
   readonly #connectionLimit: number
 
-  constructor(connectionLimit: number) {
-    this.#connectionLimit = connectionLimit
+  constructor(options: Pick<ResolvedMysqlPoolOptions, 'connectionLimit' | 'followTransactions'>) {
+    this.#connectionLimit = options.connectionLimit
+    if (options.followTransactions) this.#scopes = new AsyncLocalStorage()
   }
 
   /** Runs the function of a transaction, so that its checkouts are known by their asynchronous context. */
   run<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
+    if (this.#scopes === undefined) return body(tx)
     const depth = (this.#current()?.depth ?? 0) + 1
     return this.#scopes.run({ tx, depth }, () => body(tx))
   }
@@ -39,7 +42,7 @@ export class Nesting {
 
   /** What is left running when the function has ended is nobody's part. */
   #current(): Scope | undefined {
-    const scope = this.#scopes.getStore()
+    const scope = this.#scopes?.getStore()
     return scope?.tx.isOver === false ? scope : undefined
   }
 

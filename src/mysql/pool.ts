@@ -124,7 +124,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       verdictTimeoutMs: this.#options.failoverTimeoutMs,
       acquire: (limits) => this.#gate.acquire('write', limits),
     })
-    this.#nesting = new Nesting(this.#options.connectionLimit)
+    this.#nesting = new Nesting(this.#options)
     const { leakDetectionMs } = this.#options
     if (leakDetectionMs > 0) this.#leaks = new LeakWatch(leakDetectionMs, (leak) => this.report('leak', leak))
     // As many transactions listen as there are; the warning would go to the console.
@@ -171,8 +171,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again; with `exactlyOnce` the commit fence
    * finds out what happened instead. What `body` throws is thrown, after a rollback.
    *
-   * What `body` asks of the pool beside `tx` (a connection, a query, a transaction inside) goes to the same node. When
-   * the writer changes meanwhile it rejects, and `body` is run again.
+   * What `body` asks of the pool beside `tx` (a connection, a query, a transaction inside) goes to the same node while
+   * that is the writer. With `followTransactions` it rejects after a change of the writer, and `body` is run again.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
@@ -305,7 +305,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     })
   }
 
-  async #statement<T>(
+  #statement<T>(
     role: Role,
     method: 'query' | 'execute',
     sql: string | ReadOptions,
@@ -314,7 +314,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const { driver, limits, isCausal } = toStatement(sql, values)
     const send: Send<unknown> = (lease, statement, left) => lease.run(method, statement, left)
     const isRepeatable = (): boolean => isRead(role, driver.sql)
-    return (await this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send })) as QueryResult<T>
+    return this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send }) as Promise<QueryResult<T>>
   }
 
   #stream<T>(role: Role, sql: string | (ReadOptions & StreamOptions), values: unknown): RowStream<T> {
@@ -332,7 +332,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const { limits, isCausal, isRepeatable, send, left } = how
     const startedAt = now()
     for (let attempt = 1, at = role; ; attempt += 1) {
-      const lease = await this.#acquire(at, withSignal(remaining(limits, startedAt), left))
+      const wait = remaining(limits, startedAt)
+      const lease = await this.#acquire(at, left === undefined ? wait : withSignal(wait, left))
       try {
         const sent = isCausal && at === 'read' ? causal(statement, lease) : statement
         if (sent !== undefined) return await send(lease, sent, remaining(limits, startedAt))
@@ -417,7 +418,10 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       )
     }
     const { total, idle, borrowed, connecting } = sum(this.#nodes.map((node) => node.pool.status()))
-    const counts = `total=${total} idle=${idle} borrowed=${borrowed} connecting=${connecting} waiting=${this.#gate.waiting}`
+    const counts = [
+      `total=${total} idle=${idle} borrowed=${borrowed} connecting=${connecting}`,
+      `waiting=${this.#gate.waiting} transactions=${this.#transactions}`,
+    ].join(' ')
     return new TimeoutError('acquire', waitedMs, counts, lastError)
   }
 
@@ -505,8 +509,7 @@ function causal(statement: DriverStatement, { node, connection }: Lease): Driver
   return { ...statement, sql: `SET STATEMENT wsrep_sync_wait = 1 FOR ${statement.sql}` }
 }
 
-function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal | undefined): WaitOptions {
-  if (left === undefined) return { timeoutMs, signal }
+function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal): WaitOptions {
   return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
 }
 

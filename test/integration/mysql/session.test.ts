@@ -233,17 +233,19 @@ describe('a checkout', () => {
 
 describe('what a transaction’s function asks of the pool', () => {
   test('goes to the node of the transaction, also a transaction inside', async () => {
-    const seen = await db.transaction(async (tx) => {
-      const connection = await db.getConnection()
+    const one = open({ followTransactions: true })
+    const seen = await one.transaction(async (tx) => {
+      const connection = await one.getConnection()
       connection.release()
-      const [[row]] = await db.query<[{ host: string }]>('SELECT CONCAT(@@bind_address, ":3306") AS host')
-      return [tx.host, connection.host, row.host, await db.transaction((inner) => Promise.resolve(inner.host))]
+      const [[row]] = await one.query<[{ host: string }]>('SELECT CONCAT(@@bind_address, ":3306") AS host')
+      return [tx.host, connection.host, row.host, await one.transaction((inner) => Promise.resolve(inner.host))]
     })
     expect(new Set(seen).size).toBe(1)
+    await one.close()
   })
 
   test('never goes to another writer: when the writer changes meanwhile the function is run again there', async () => {
-    const one = open({ user: 'ha_dml', probeIntervalMs: 200, passiveProbeIntervalMs: 200 })
+    const one = open({ followTransactions: true, user: 'ha_dml', probeIntervalMs: 200, passiveProbeIntervalMs: 200 })
     await one.ready()
     const before = one.status().writer.host as string
     const isLeft = (): boolean => one.status().writer.host !== before || one.status().writer.state !== 'serving'
@@ -274,11 +276,11 @@ describe('what a transaction’s function asks of the pool', () => {
   })
 
   test('is refused when it could never be had, and says why when it was not', async () => {
-    const single = open({ connectionLimit: 1 })
+    const single = open({ followTransactions: true, connectionLimit: 1 })
     const nested = single.transaction(() => single.query('SELECT 1'))
     await expect(nested).rejects.toMatchObject({ code: 'HA_INVALID_OPTION', option: 'connectionLimit' })
     await single.close()
-    const pair = open({ connectionLimit: 2, acquireTimeoutMs: 500 })
+    const pair = open({ followTransactions: true, connectionLimit: 2, acquireTimeoutMs: 500 })
     await pair.ready()
     let inside = 0
     const crossed = Array.from({ length: 2 }, () =>
@@ -299,7 +301,7 @@ describe('what a transaction’s function asks of the pool', () => {
     let later: Promise<string> | undefined
     let go = (): void => undefined
     const gone = new Promise<void>((resolve) => (go = resolve))
-    const single = open({ connectionLimit: 1 })
+    const single = open({ followTransactions: true, connectionLimit: 1 })
     await single.transaction(async () => {
       later = gone.then(async () => (await single.getConnection()).host)
       await Promise.resolve()
