@@ -84,7 +84,7 @@ describe('a statement within a transaction', () => {
 
 describe('toStatement', () => {
   test('takes both of mysql2’s forms and keeps the limits apart', () => {
-    expect(toStatement('SELECT ?', [1])).toEqual({ driver: { sql: 'SELECT ?', values: [1] }, limits: {} })
+    expect(toStatement('SELECT ?', [1])).toMatchObject({ driver: { sql: 'SELECT ?', values: [1] }, limits: {} })
     expect(toStatement({ sql: 'SELECT 1', rowsAsArray: true, timeoutMs: 5 })).toMatchObject({
       driver: { sql: 'SELECT 1', rowsAsArray: true },
       limits: { timeoutMs: 5, signal: undefined },
