@@ -266,13 +266,14 @@ export class Node {
     }
   }
 
-  status(): MysqlHostStatus {
+  /** `unfit` is why the node is not written to. */
+  status(unfit: string | undefined): MysqlHostStatus {
     return hostStatus({
       host: this.name,
       address: this.#prober.address,
       state: this.state,
       since: this.#lifecycle.since,
-      unfit: this.unfitFor('write'),
+      unfit,
       lastError: this.#lastError,
       report: this.#report,
       connections: this.pool.status(),

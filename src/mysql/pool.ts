@@ -238,7 +238,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       state: this.state,
       availability: this.availability(),
       writer: this.#writer.status(),
-      hosts: Object.freeze(this.#nodes.map((node) => node.status())),
+      hosts: Object.freeze(this.#nodes.map((node) => node.status(this.#unfit(node)))),
       waiting: this.#gate.waiting,
       borrowed: this.#leases.size,
       fence: this.#fence.status(),
@@ -425,10 +425,16 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     return new TimeoutError('acquire', waitedMs, counts, lastError)
   }
 
+  /** Why a node is not written to. That it is behind the others only the pool can know. */
+  #unfit(node: Node): string | undefined {
+    const problem = node.unfitFor('write')
+    return problem === undefined && !this.#readers.includes(node) ? 'is in an older view' : problem
+  }
+
   #reasons(): readonly HostReason[] {
     return this.#nodes.map((node) => ({
       host: node.name,
-      state: node.unfitFor('write') ?? 'is fit',
+      state: this.#unfit(node) ?? 'is fit',
       error: node.lastError,
     }))
   }

@@ -167,6 +167,8 @@ export class FakeSession {
       const { status, variables } = this.#fake.globals
       this.rows(['Variable_name', 'Value'], Object.entries(status), MORE_RESULTS)
       this.rows(['Variable_name', 'Value'], Object.entries(variables))
+    } else if (/^show global status/i.test(sql)) {
+      this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else if (/^(select|show)/i.test(sql)) {
       this.rows(['one'], [['1']])
     } else if (sql.split(';').length > 1) {

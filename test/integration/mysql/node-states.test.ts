@@ -133,13 +133,16 @@ describe('nobody is failed over by', () => {
     const writes = Array.from({ length: 10 }, () => increment(db))
     const done = Promise.all(writes)
     done.catch(() => undefined)
+    const pausedMs = async (): Promise<number> =>
+      ((await counter(1, 'wsrep_flow_control_paused_ns')) - pausedBefore) / 1e6
+    await until('flow control', FOUND_WITHIN_MS, async () => (await pausedMs()) > 0)
     const asker = await connectSql(3)
     mends.push(() => {
       asker.destroy()
     })
     await expect(within(1000, 'an ordinary session', asker.query('SHOW GLOBAL STATUS'))).rejects.toThrow('not within')
-    await sleep(4000)
-    expect((await counter(1, 'wsrep_flow_control_paused_ns')) - pausedBefore).toBeGreaterThan(1e9)
+    // Long enough for the writes to be looked up in the process list, twice.
+    await until('four seconds of it', FOUND_WITHIN_MS, async () => (await pausedMs()) > 4000)
     await locker.query('UNLOCK TABLES')
     await within(FOUND_WITHIN_MS, 'the writes', done)
     expect([failures, db.status().availability.failoverCount, writerOf(db)]).toEqual([[], 0, n])
