@@ -110,7 +110,7 @@ export class Node {
       validateAfterIdleMs: options.validateAfterIdleMs,
       validateTimeoutMs: options.probeTimeoutMs,
       dial: (signal) => this.#dialSession(signal),
-      onFailure: (error) => this.#noteFailure(error),
+      onFailure: (error) => this.noteFailure(error),
       onRoom: () => listener.onRoom(),
     })
   }
@@ -289,7 +289,7 @@ export class Node {
     this.calls.close()
   }
 
-  #noteFailure(error: Error): void {
+  noteFailure(error: Error): void {
     this.#lastError = error
     this.noteError(error)
   }

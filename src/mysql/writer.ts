@@ -266,7 +266,7 @@ export class Writer {
         const error = await this.#prepare(node, signal)
         if (signal.aborted) return false
         if (error === undefined) return true
-        node.noteError(error)
+        node.noteFailure(error)
         this.#listener.onLost(error)
         await sleep(backoffDelay(attempt, PROMOTION_BACKOFF), signal)
       }

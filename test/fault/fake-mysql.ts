@@ -172,10 +172,11 @@ export class FakeSession {
     } else if (/^(select|show)/i.test(sql)) {
       this.rows(['one'], [['1']])
     } else if (sql.split(';').length > 1) {
-      // The causal read: a setting, a row, a setting.
+      // The causal read: a setting, a row, a setting, and which server it was.
       this.send(Buffer.from([0, 0, 0, this.#status() | MORE_RESULTS, 0, 0, 0]))
       this.rows(['one'], [['1']], MORE_RESULTS)
-      this.ok()
+      this.send(Buffer.from([0, 0, 0, this.#status() | MORE_RESULTS, 0, 0, 0]))
+      this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else {
       if (/^start transaction/i.test(sql)) this.isInTransaction = true
       if (/^(commit|rollback)/i.test(sql)) this.isInTransaction = false
