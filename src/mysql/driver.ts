@@ -28,6 +28,7 @@ export type DriverResult = readonly [rows: unknown, fields: unknown]
 const QUIT_LIMIT_MS = 500
 
 type Method = 'query' | 'execute'
+type Send = (...statement: [sql: string, values: unknown, done: Callback] | [statement: object, done: Callback]) => void
 type Callback = (error: QueryError | null | undefined, rows?: unknown, fields?: unknown) => void
 
 /**
@@ -97,8 +98,10 @@ export class DriverConnection {
 
   run(method: Method, statement: DriverStatement): Promise<DriverResult> {
     return this.#call((done) => {
-      const call = this.#connection[method].bind(this.#connection) as (statement: object, done: Callback) => void
-      call(statement, done)
+      const connection = this.#connection as unknown as Record<Method, Send>
+      // mysql2 is slower with the object form.
+      if (isPlain(statement)) connection[method](statement.sql, statement.values, done)
+      else connection[method](statement, done)
     })
   }
 
@@ -290,4 +293,10 @@ export function driverOptionsProblem(driverOptions: Readonly<Record<string, unkn
   } finally {
     socket.destroy()
   }
+}
+
+/** True when there is nothing but a text and values. */
+function isPlain(statement: DriverStatement): boolean {
+  for (const name in statement) if (name !== 'sql' && name !== 'values') return false
+  return true
 }

@@ -15,6 +15,8 @@ export interface GateOptions {
   readonly pick: (role: Role) => Node | undefined
   /** False when `node` must not be used for the role any more. */
   readonly mayUse: (role: Role, node: Node) => boolean
+  /** Checks a connection out that is ready for use, if a node has one. */
+  readonly checkOutReady: (role: Role) => Lease | undefined
   /** Checks a connection of `node` out. */
   readonly checkOut: (role: Role, node: Node) => Promise<Lease>
   /** How long a caller may wait, as things are now. */
@@ -59,7 +61,13 @@ export class Gate {
     return this.#acquiring > 0
   }
 
-  async acquire(role: Role, limits: WaitOptions = {}): Promise<Lease> {
+  /** A connection, at once when one is ready and nobody waits. */
+  acquire(role: Role, limits: WaitOptions = {}): Lease | Promise<Lease> {
+    const isNext = this.#closed === undefined && this.#queues[role].length === 0 && limits.signal?.aborted !== true
+    return (isNext ? this.#options.checkOutReady(role) : undefined) ?? this.#acquire(role, limits)
+  }
+
+  async #acquire(role: Role, limits: WaitOptions): Promise<Lease> {
     if (limits.signal?.aborted === true) throw abortReason(limits.signal)
     this.#acquiring += 1
     try {

@@ -35,7 +35,7 @@ export class LeakWatch {
   }
 
   /** Watches the checkout that is asked for at `stack`, from the moment it is had. */
-  async start(checkout: Promise<Lease>, stack: string): Promise<Lease> {
+  async start(checkout: Lease | Promise<Lease>, stack: string): Promise<Lease> {
     const lease = await checkout
     const since = now()
     const tell = (): void => this.#report({ host: lease.node.name, heldMs: now() - since, stack })

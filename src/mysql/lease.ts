@@ -51,9 +51,9 @@ export class Lease {
   }
 
   /** Sends one statement. Rejects with the server's error, or with why the connection was lost or given up. */
-  async run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
-    this.#assertReady(limits)
-    return this.#send(method, statement, limits)
+  run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
+    const refusal = this.#refusal(limits)
+    return refusal === undefined ? this.#send(method, statement, limits) : Promise.reject(refusal)
   }
 
   /** Sends COMMIT, which is not killed when its caller gives up: it holds its locks for as long as it takes only. */
@@ -72,7 +72,8 @@ export class Lease {
    * When the reader leaves early the rest is read and thrown away for a moment; a connection with much left is cut.
    */
   async stream(statement: DriverStatement, sink: RowSink, limits: WaitOptions = {}): Promise<void> {
-    this.#assertReady(limits)
+    const refusal = this.#refusal(limits)
+    if (refusal !== undefined) throw refusal
     if (sink.left.aborted) throw abortReason(sink.left)
     const { connection } = this.#session
     const flow = new RowFlow(connection, this.node.calls, sink)
@@ -126,12 +127,8 @@ export class Lease {
   async #settle(work: Promise<DriverResult>, limits: WaitOptions, call?: Call): Promise<DriverResult> {
     this.#running += 1
     try {
-      const result = await waitWithin(
-        work,
-        limits,
-        (elapsedMs) => this.#late(elapsedMs),
-        (reason) => this.cut(reason),
-      )
+      const isUnlimited = limits.timeoutMs === undefined && limits.signal === undefined
+      const result = await (isUnlimited ? work : this.#bound(work, limits))
       this.#session.noteResult(result)
       return result
     } catch (error) {
@@ -145,10 +142,16 @@ export class Lease {
     }
   }
 
-  #assertReady(limits: WaitOptions): void {
-    if (this.#isReleased) throw new ClosedError('released connection')
-    if (limits.signal?.aborted === true) throw abortReason(limits.signal)
-    if (this.isStreaming) throw new StreamOpenError(this.node.name)
+  #bound(work: Promise<DriverResult>, limits: WaitOptions): Promise<DriverResult> {
+    const late = (elapsedMs: number): Error =>
+      new TimeoutError('operation', elapsedMs, `statement on ${this.node.name}`)
+    return waitWithin(work, limits, late, (reason) => this.cut(reason))
+  }
+
+  #refusal(limits: WaitOptions): Error | undefined {
+    if (this.#isReleased) return new ClosedError('released connection')
+    if (limits.signal?.aborted === true) return abortReason(limits.signal)
+    return this.isStreaming ? new StreamOpenError(this.node.name) : undefined
   }
 
   async #rollBack(): Promise<void> {
@@ -164,10 +167,6 @@ export class Lease {
   #giveBack(): void {
     this.node.pool.release(this.#session)
     this.#onReleased(this)
-  }
-
-  #late(elapsedMs: number): Error {
-    return new TimeoutError('operation', elapsedMs, `statement on ${this.node.name}`)
   }
 }
 

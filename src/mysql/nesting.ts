@@ -35,7 +35,7 @@ export class Nesting {
   }
 
   /** Checks a writer connection out, by `acquire`, for whoever asks. */
-  checkOut(acquire: (limits: WaitOptions) => Promise<Lease>, limits: WaitOptions): Promise<Lease> {
+  checkOut(acquire: (limits: WaitOptions) => Lease | Promise<Lease>, limits: WaitOptions): Lease | Promise<Lease> {
     const scope = this.#current()
     return scope === undefined ? acquire(limits) : this.#checkOutBeside(scope, acquire, limits)
   }
@@ -48,7 +48,7 @@ export class Nesting {
 
   async #checkOutBeside(
     { tx, depth }: Scope,
-    acquire: (limits: WaitOptions) => Promise<Lease>,
+    acquire: (limits: WaitOptions) => Lease | Promise<Lease>,
     limits: WaitOptions,
   ): Promise<Lease> {
     if (depth >= this.#connectionLimit) {
@@ -58,7 +58,7 @@ export class Nesting {
     this.#assertOnItsWriter(tx, tx.host)
     const startedAt = now()
     const signal = limits.signal === undefined ? tx.signal : AbortSignal.any([limits.signal, tx.signal])
-    const lease = await acquire({ timeoutMs: limits.timeoutMs, signal }).catch((error: unknown) => {
+    const lease = await Promise.resolve(acquire({ timeoutMs: limits.timeoutMs, signal })).catch((error: unknown) => {
       if (!(error instanceof TimeoutError)) throw error
       const why = 'asked for inside a transaction, which holds a connection meanwhile: more of them wait for each other'
       throw new TimeoutError('acquire', now() - startedAt, why, error)

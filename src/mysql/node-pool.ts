@@ -52,13 +52,18 @@ const LIFETIME_VARIANCE = 0.05
  * The connections of one node.
  *
  * The gate before it asks only when `hasRoom` is true, so that waiters stay in the gate's queue, where they can move to
- * another node. Invariant: `#borrowed` has exactly the sessions that a caller holds. @internal
+ * another node. generic-pool dials, counts, validates and ends connections; those that were used a moment ago stay out of
+ * it in `#ready` (for it they are lent), because a way through it costs as much as a query. A connection is in one of
+ * `#borrowed` (a caller holds it), `#ready` and `#parked` (in generic-pool, validated before use). @internal
  */
 export class NodePool {
   readonly #options: NodePoolOptions
   readonly #pool: Pool<Slot>
   readonly #slots = new Map<Session, Slot>()
   readonly #borrowed = new Set<Session>()
+  /** Used last at the end. */
+  readonly #ready: Session[] = []
+  readonly #parked = new Set<Session>()
   readonly #closed = new AbortController()
   #acquiring = 0
   #dials = 0
@@ -82,7 +87,7 @@ export class NodePool {
   /** True when `acquire` would get an idle connection or may dial. */
   get hasRoom(): boolean {
     if (this.#closed.signal.aborted) return false
-    if (this.#usableIdle() > this.#acquiring) return true
+    if (this.#ready.length > 0 || this.#usableParked() > this.#acquiring) return true
     const total = this.#borrowed.size + this.#acquiring
     return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#redialTimer === undefined
   }
@@ -92,8 +97,27 @@ export class NodePool {
     return this.#borrowed.size + this.#acquiring
   }
 
+  /** A connection that was used a moment ago, if there is one. */
+  takeReady(): Session | undefined {
+    for (let session = this.#ready.pop(); session !== undefined; session = this.#ready.pop()) {
+      if (now() - session.idleSince >= this.#options.validateAfterIdleMs) {
+        // The others idle for longer still.
+        for (const stale of [...this.#ready.splice(0), session]) this.#park(stale)
+        return undefined
+      }
+      if (session.isReusable && !session.isExpired) {
+        this.#borrowed.add(session)
+        return session
+      }
+      this.#end(session)
+    }
+    return undefined
+  }
+
   /** A connection, or the error of the dial. Bounded by the connect time-out. */
   async acquire(): Promise<Session> {
+    const ready = this.takeReady()
+    if (ready !== undefined) return ready
     this.#acquiring += 1
     try {
       const slot = await this.#pool.acquire()
@@ -101,6 +125,7 @@ export class NodePool {
         void this.#pool.destroy(slot)
         throw slot.error ?? new Error('bug: a broken slot has an error')
       }
+      this.#parked.delete(slot.session)
       this.#borrowed.add(slot.session)
       return slot.session
     } finally {
@@ -111,17 +136,19 @@ export class NodePool {
 
   /** Takes a connection back; one that is lost or in an unknown state is replaced. */
   release(session: Session): void {
-    const slot = this.#slots.get(session)
-    if (slot === undefined || !this.#borrowed.delete(session)) return
+    if (!this.#borrowed.delete(session)) return
     session.idleSince = now()
-    if (session.isReusable && !this.#closed.signal.aborted) void this.#pool.release(slot)
-    else void this.#pool.destroy(slot)
+    if (!session.isReusable || this.#closed.signal.aborted) this.#end(session)
+    // Somebody waits for a dial or a validation and had better take this one.
+    else if (this.#pool.pending > 0) this.#park(session)
+    else this.#ready.push(session)
     this.#options.onRoom()
   }
 
   /** Cuts every connection, borrowed and idle: what runs on them rejects with `error`. */
   cutAll(error: Error): void {
     for (const session of this.#slots.keys()) session.connection.cut(error)
+    this.#sortOut()
   }
 
   /** Hands out no connection of before any more: idle ones end now, borrowed ones at their release. */
@@ -131,6 +158,7 @@ export class NodePool {
       session.spoil()
       if (!this.#borrowed.has(session)) session.connection.quit()
     }
+    this.#sortOut()
   }
 
   /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed, or of the one before. */
@@ -155,7 +183,8 @@ export class NodePool {
 
   status(): NodePoolStatus {
     const { available, size } = this.#pool
-    return Object.freeze({ total: size, idle: available, borrowed: this.#borrowed.size, connecting: this.#dials })
+    const idle = available + this.#ready.length
+    return Object.freeze({ total: size, idle, borrowed: this.#borrowed.size, connecting: this.#dials })
   }
 
   /** Says goodbye on idle connections and cuts borrowed ones with `error`. */
@@ -204,10 +233,27 @@ export class NodePool {
     return this.#options.maxLifetimeMs * (1 - LIFETIME_VARIANCE * Math.random())
   }
 
-  #usableIdle(): number {
+  #usableParked(): number {
     let count = 0
-    for (const session of this.#slots.keys()) if (session.isReusable && !this.#borrowed.has(session)) count += 1
+    for (const session of this.#parked) if (session.isReusable) count += 1
     return count
+  }
+
+  #park(session: Session): void {
+    this.#parked.add(session)
+    void this.#pool.release(this.#slots.get(session) as Slot)
+  }
+
+  #end(session: Session): void {
+    void this.#pool.destroy(this.#slots.get(session) as Slot)
+  }
+
+  /** Ends those in `#ready` that are not to be used any more. */
+  #sortOut(): void {
+    for (const session of this.#ready.splice(0)) {
+      if (session.isReusable) this.#ready.push(session)
+      else this.#end(session)
+    }
   }
 
   #holdDials(error: Error): void {
@@ -227,6 +273,7 @@ export class NodePool {
   async #destroy(slot: Slot): Promise<void> {
     if (slot.session !== undefined) {
       this.#slots.delete(slot.session)
+      this.#parked.delete(slot.session)
       slot.session.connection.onLost = undefined
       slot.session.connection.quit()
     }
@@ -253,6 +300,8 @@ export class NodePool {
   }
 
   #lost(session: Session, error: Error): void {
-    if (!this.#borrowed.has(session)) this.#options.onFailure(error)
+    if (this.#borrowed.has(session)) return
+    this.#sortOut()
+    this.#options.onFailure(error)
   }
 }

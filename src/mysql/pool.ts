@@ -40,6 +40,7 @@ import {
 } from './statement.js'
 import type { Transaction, TransactionOptions } from './transaction.js'
 import { runTransaction, type TransactionHost } from './transaction-run.js'
+import type { Session } from './session.js'
 import { Writer, type WriterStatus } from './writer.js'
 
 /** A frozen snapshot of a pool. */
@@ -112,6 +113,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       queueLimit: this.#options.queueLimit,
       pick: (role) => this.#pick(role),
       mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : node.unfitFor('read') === undefined),
+      checkOutReady: (role) => this.#checkOutReady(role),
       checkOut: (role, node) => this.#checkOut(role, node),
       limitMs: (role) => this.#limitMs(role),
       onSettled: () => this.#noteIdle(),
@@ -122,7 +124,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       user: this.#options.driverOptions['user'] as string | undefined,
       hostCount: this.#nodes.length,
       verdictTimeoutMs: this.#options.failoverTimeoutMs,
-      acquire: (limits) => this.#gate.acquire('write', limits),
+      acquire: async (limits) => this.#gate.acquire('write', limits),
     })
     this.#nesting = new Nesting(this.#options)
     const { leakDetectionMs } = this.#options
@@ -177,7 +179,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
     const host: TransactionHost = {
-      acquire: (limits) => this.#acquire('write', limits),
+      acquire: async (limits) => this.#acquire('write', limits),
       run: (tx, run) => this.#nesting.run(tx, run),
       options: this.#options,
       closed: this.#closed.signal,
@@ -355,8 +357,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     return outcome === 'lost' && isRepeatable()
   }
 
-  #acquire(role: Role, limits: WaitOptions): Promise<Lease> {
-    const acquire = (wait: WaitOptions): Promise<Lease> => this.#gate.acquire(role, wait)
+  #acquire(role: Role, limits: WaitOptions): Lease | Promise<Lease> {
+    const acquire = (wait: WaitOptions): Lease | Promise<Lease> => this.#gate.acquire(role, wait)
     const lease = role === 'read' ? acquire(limits) : this.#nesting.checkOut(acquire, limits)
     return this.#leaks === undefined ? lease : this.#leaks.start(lease, borrowerStack())
   }
@@ -379,18 +381,27 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     return best
   }
 
+  #checkOutReady(role: Role): Lease | undefined {
+    const node = this.#pick(role)
+    const session = node?.pool.takeReady()
+    return node === undefined || session === undefined ? undefined : this.#lend(role, node, session)
+  }
+
   async #checkOut(role: Role, node: Node): Promise<Lease> {
-    const lease = new Lease(node, await node.pool.acquire(), (released) => this.#released(released))
+    return this.#lend(role, node, await node.pool.acquire())
+  }
+
+  #lend(role: Role, node: Node, session: Session): Lease {
+    const lease = new Lease(node, session, this.#onReleased)
     this.#leases.add(lease)
     if (role === 'write') this.#writer.addLease(lease)
     return lease
   }
 
-  #released(lease: Lease): void {
+  readonly #onReleased = (lease: Lease): void => {
     this.#leases.delete(lease)
     this.#leaks?.end(lease)
     this.#writer.removeLease(lease)
-    this.#gate.pump()
     this.#noteIdle()
   }
 
@@ -519,8 +530,9 @@ function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal): Wait
   return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
 }
 
-function remaining({ timeoutMs, signal }: WaitOptions, startedAt: number): WaitOptions {
-  return { timeoutMs: timeoutMs === undefined ? undefined : Math.max(1, timeoutMs - (now() - startedAt)), signal }
+function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
+  const { timeoutMs, signal } = limits
+  return timeoutMs === undefined ? limits : { timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)), signal }
 }
 
 function sum(parts: readonly NodePoolStatus[]): NodePoolStatus {
