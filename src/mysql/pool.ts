@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { AvailabilityStatus } from '../core/availability.js'
 import { Client, type ClientState } from '../core/client.js'
 import { formatEndpoint } from '../core/endpoint.js'
@@ -97,7 +96,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   #readers: readonly Node[] = []
   #lastReader: Node | undefined
   readonly #closed = new AbortController()
-  #transactions = 0
+  readonly #transactions = new Set<AbortController>()
   #idle: Deferred<undefined> | undefined
 
   /** @internal */
@@ -129,8 +128,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#nesting = new Nesting(this.#options)
     const { leakDetectionMs } = this.#options
     if (leakDetectionMs > 0) this.#leaks = new LeakWatch(leakDetectionMs, (leak) => this.report('leak', leak))
-    // As many transactions listen as there are; the warning would go to the console.
-    setMaxListeners(0, this.#closed.signal)
     this.reader = this.#makeReader()
     for (const node of this.#nodes) node.start()
   }
@@ -182,14 +179,14 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       acquire: async (limits) => this.#acquire('write', limits),
       run: (tx, run) => this.#nesting.run(tx, run),
       options: this.#options,
-      closed: this.#closed.signal,
       fence: this.#fence,
     }
-    this.#transactions += 1
+    const stop = new AbortController()
+    this.#transactions.add(stop)
     try {
-      return await runTransaction(host, body, options)
+      return await runTransaction(host, body, options, stop)
     } finally {
-      this.#transactions -= 1
+      this.#transactions.delete(stop)
       this.#noteIdle()
     }
   }
@@ -265,6 +262,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   protected override teardown(reason: ClosedError): void {
     this.#closed.abort(reason)
+    for (const stop of this.#transactions) stop.abort(reason)
     this.#gate.close(reason)
     this.#writer.close()
     this.#leaks?.close()
@@ -410,7 +408,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #isIdle(): boolean {
-    return this.#leases.size === 0 && this.#transactions === 0 && !this.#gate.isBusy
+    return this.#leases.size === 0 && this.#transactions.size === 0 && !this.#gate.isBusy
   }
 
   #limitMs(role: Role): number {
@@ -431,7 +429,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const { total, idle, borrowed, connecting } = sum(this.#nodes.map((node) => node.pool.status()))
     const counts = [
       `total=${total} idle=${idle} borrowed=${borrowed} connecting=${connecting}`,
-      `waiting=${this.#gate.waiting} transactions=${this.#transactions}`,
+      `waiting=${this.#gate.waiting} transactions=${this.#transactions.size}`,
     ].join(' ')
     return new TimeoutError('acquire', waitedMs, counts, lastError)
   }

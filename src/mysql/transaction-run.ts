@@ -19,8 +19,6 @@ export interface TransactionHost {
     ResolvedMysqlPoolOptions,
     'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs' | 'exactlyOnce'
   >
-  /** Aborted when the pool is destroyed. */
-  readonly closed: AbortSignal
   readonly fence: Fence
 }
 
@@ -34,19 +32,26 @@ type Attempt<T> =
  *
  * A lost connection runs it again at once (there is a new writer), a deadlock after a pause. What is not known to have
  * failed is never repeated: with `exactlyOnce` the fence's verdict comes before anything else, without it, and when the
- * caller's limit cuts a COMMIT or a verdict short, the outcome is unknown. @internal
+ * caller's limit cuts a COMMIT or a verdict short, the outcome is unknown. Aborting `stop` ends it. @internal
  */
-export async function runTransaction<T>(host: TransactionHost, body: Body<T>, options: TransactionOptions): Promise<T> {
-  const stop = new AbortController()
-  const outside = options.signal === undefined ? host.closed : AbortSignal.any([host.closed, options.signal])
-  const run = new TransactionRun(host, body, options, AbortSignal.any([stop.signal, outside]))
-  const late = (elapsedMs: number): Error => run.interrupted(new TimeoutError('operation', elapsedMs, 'transaction'))
+export async function runTransaction<T>(
+  host: TransactionHost,
+  body: Body<T>,
+  options: TransactionOptions,
+  stop: AbortController,
+): Promise<T> {
+  const { timeoutMs, signal } = options
+  const run = new TransactionRun(host, body, options, stop.signal)
+  const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, 'transaction')
+  const onAbort = (): void => stop.abort(abortReason(signal as AbortSignal))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted === true) onAbort()
   try {
-    return await waitWithin(run.repeat(), { timeoutMs: options.timeoutMs, signal: outside }, late, (reason) =>
-      stop.abort(reason),
-    )
+    return await waitWithin(run.repeat(), { timeoutMs, signal: stop.signal }, late, (reason) => stop.abort(reason))
   } catch (error) {
-    throw outside.aborted ? run.interrupted(error) : error
+    throw stop.signal.aborted ? run.interrupted(error) : error
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 
