@@ -11,10 +11,13 @@ export type Verdict = 'committed' | 'aborted'
 /** A command on a table, and access to a schema, denied. */
 const ER_DENIED: readonly unknown[] = [1142, 1044]
 const ER_DUPLICATE_KEY = 1062
+const ER_PARSE = 1064
 
 const COLUMNS =
   '(id BINARY(16) NOT NULL PRIMARY KEY, state CHAR(1) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, ' +
   'written_at DATETIME NOT NULL) ENGINE=InnoDB'
+
+const VALUES = '(id, state, written_at) VALUES (?, ?, UTC_TIMESTAMP())'
 
 /** The table of one schema, and the statements that use it. @internal */
 export class FenceTable {
@@ -22,6 +25,8 @@ export class FenceTable {
   readonly #name: string
   readonly #database: string
   readonly #user: string
+  /** MariaDB does both of {@link FenceTable.begin} in one round trip. */
+  #hasCompound = true
 
   constructor(database: string, user: string) {
     this.#database = database
@@ -40,8 +45,20 @@ export class FenceTable {
     }
   }
 
-  /** Writes that the attempt `id` commits; within its transaction. */
-  async claim(lease: Lease, id: Buffer): Promise<void> {
+  /** Begins a transaction and writes in it that the attempt `id` commits. */
+  async begin(lease: Lease, id: Buffer): Promise<void> {
+    if (this.#hasCompound && lease.connection.isMariaDb) {
+      const claim = `INSERT INTO ${this.#name} ${VALUES}`
+      try {
+        await lease.run('query', { sql: `BEGIN NOT ATOMIC START TRANSACTION; ${claim}; END`, values: [id, 'c'] })
+        return
+      } catch (error) {
+        if ((error as { errno?: unknown }).errno !== ER_PARSE) throw error
+        // Not in sql_mode ORACLE.
+        this.#hasCompound = false
+      }
+    }
+    await lease.run('query', { sql: 'START TRANSACTION' })
     await this.#insert(lease, id, 'c')
   }
 
@@ -86,8 +103,7 @@ export class FenceTable {
   }
 
   async #insert(lease: Lease, id: Buffer, state: 'c' | 'a', limits?: WaitOptions): Promise<void> {
-    const sql = `INSERT INTO ${this.#name} (id, state, written_at) VALUES (?, ?, UTC_TIMESTAMP())`
-    await lease.run('query', { sql, values: [id, state] }, limits)
+    await lease.run('query', { sql: `INSERT INTO ${this.#name} ${VALUES}`, values: [id, state] }, limits)
   }
 
   /** False when there is no table, or none that we may see. */

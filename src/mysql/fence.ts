@@ -88,10 +88,10 @@ export class Fence {
     await waitWithin(this.#preparing, limits, late)
   }
 
-  /** Writes a new id within the transaction of `lease`, and returns it. */
-  async claim(lease: Lease): Promise<Buffer> {
+  /** Begins a transaction on `lease` and writes a new id in it, which is returned. */
+  async begin(lease: Lease): Promise<Buffer> {
     const id = newFenceId()
-    await this.#usable().claim(lease, id)
+    await this.#usable().begin(lease, id)
     this.#sweepWhenDue()
     return id
   }

@@ -116,12 +116,12 @@ class TransactionRun<T> {
     let isInBody = false
     try {
       if (this.#signal.aborted) throw abortReason(this.#signal)
-      await this.#begin(lease)
+      const id = await this.#begin(lease)
       isInBody = true
       const value = await this.#host.run(tx, this.#body)
       await tx.settle()
       isInBody = false
-      const unknown = await this.#commit(lease)
+      const unknown = await this.#commit(lease, id)
       return unknown === undefined ? { value } : { value, unknown }
     } catch (error) {
       const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
@@ -133,19 +133,19 @@ class TransactionRun<T> {
     }
   }
 
-  async #begin(lease: Lease): Promise<void> {
+  /** Resolves to the id by which the fence knows the attempt, if it is asked to. */
+  async #begin(lease: Lease): Promise<Buffer | undefined> {
     const { isolationLevel, readOnly } = this.#options
     if (isolationLevel !== undefined) {
       await lease.run('query', { sql: `SET TRANSACTION ISOLATION LEVEL ${isolationLevel}` })
     }
+    if (this.#isFenced) return this.#host.fence.begin(lease)
     await lease.run('query', { sql: readOnly === true ? 'START TRANSACTION READ ONLY' : 'START TRANSACTION' })
+    return undefined
   }
 
   /** Commits. Resolves to what the fence is to be asked about when the answer was lost. */
-  async #commit(lease: Lease): Promise<UnknownAttempt | undefined> {
-    const id = this.#isFenced ? await this.#host.fence.claim(lease) : undefined
-    // Shows also what no flag has shown before: that the claim stands alone, because the transaction was over.
-    if (!lease.isInTransaction) throw new TransactionEndedError('a statement committed or rolled it back')
+  async #commit(lease: Lease, id: Buffer | undefined): Promise<UnknownAttempt | undefined> {
     if (this.#signal.aborted) throw abortReason(this.#signal)
     const sentAt = now()
     this.#committingOn = lease.node.name

@@ -80,7 +80,6 @@ export class Transaction implements Queryable {
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
     this.#isOver = true
-    this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     await this.#tail
   }
 
@@ -159,6 +158,7 @@ export class Transaction implements Queryable {
   }
 
   #assertAlive(): void {
+    if (this.#isOver) this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     if (this.#ended === undefined && !this.#lease.isInTransaction) {
       const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
       const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
