@@ -61,9 +61,9 @@ export class Gate {
     return this.#acquiring > 0
   }
 
-  /** A connection, at once when one is ready and nobody waits. */
+  /** A connection, at once when one is ready and nobody waits, whatever the limits. */
   acquire(role: Role, limits: WaitOptions = {}): Lease | Promise<Lease> {
-    const isNext = this.#closed === undefined && this.#queues[role].length === 0 && limits.signal?.aborted !== true
+    const isNext = this.#closed === undefined && this.#queues[role].length === 0
     return (isNext ? this.#options.checkOutReady(role) : undefined) ?? this.#acquire(role, limits)
   }
 

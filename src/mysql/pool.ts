@@ -10,7 +10,7 @@ import {
 } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import { Deferred, now } from '../core/timing.js'
+import { abortReason, Deferred, now } from '../core/timing.js'
 import { classify } from './classify.js'
 import { PoolConnection, withOutcome, type Queryable } from './connection.js'
 import type { DriverStatement } from './driver.js'
@@ -40,6 +40,7 @@ import {
 import type { Transaction, TransactionOptions } from './transaction.js'
 import { runTransaction, type TransactionHost } from './transaction-run.js'
 import type { Session } from './session.js'
+import { Stop } from './stop.js'
 import { Writer, type WriterStatus } from './writer.js'
 
 /** A frozen snapshot of a pool. */
@@ -96,7 +97,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   #readers: readonly Node[] = []
   #lastReader: Node | undefined
   readonly #closed = new AbortController()
-  readonly #transactions = new Set<AbortController>()
+  readonly #transactions = new Set<Stop>()
   #idle: Deferred<undefined> | undefined
 
   /** @internal */
@@ -159,6 +160,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   /** A connection to the writer, until its `release()`. */
   async getConnection(limits: WaitOptions = {}): Promise<PoolConnection> {
     this.assertOpen()
+    assertWanted(limits)
     return new PoolConnection(await this.#acquire('write', limits))
   }
 
@@ -181,7 +183,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       options: this.#options,
       fence: this.#fence,
     }
-    const stop = new AbortController()
+    const stop = new Stop()
     this.#transactions.add(stop)
     try {
       return await runTransaction(host, body, options, stop)
@@ -262,7 +264,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   protected override teardown(reason: ClosedError): void {
     this.#closed.abort(reason)
-    for (const stop of this.#transactions) stop.abort(reason)
+    for (const stop of this.#transactions) stop.stop(reason)
     this.#gate.close(reason)
     this.#writer.close()
     this.#leaks?.close()
@@ -300,6 +302,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
         this.#stream<T>('read', sql, values),
       getConnection: async (limits: WaitOptions = {}) => {
         this.assertOpen()
+        assertWanted(limits)
         return new PoolConnection(await this.#acquire('read', limits))
       },
     })
@@ -536,4 +539,9 @@ function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
 function sum(parts: readonly NodePoolStatus[]): NodePoolStatus {
   const total = (name: keyof NodePoolStatus): number => parts.reduce((count, part) => count + part[name], 0)
   return { total: total('total'), idle: total('idle'), borrowed: total('borrowed'), connecting: total('connecting') }
+}
+
+/** Throws the reason of a signal that was aborted before the call. */
+function assertWanted({ signal }: WaitOptions): void {
+  if (signal?.aborted === true) throw abortReason(signal)
 }

@@ -1,6 +1,6 @@
 import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
-import { waitWithin, type WaitOptions } from '../core/time-limit.js'
+import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, sleep } from '../core/timing.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit } from './connection.js'
@@ -8,6 +8,7 @@ import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEnd
 import type { Fence, UnknownAttempt } from './fence.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
+import type { Stop } from './stop.js'
 import { Transaction, type TransactionOptions } from './transaction.js'
 
 /** What {@link runTransaction} needs of the pool. @internal */
@@ -32,42 +33,53 @@ type Attempt<T> =
  *
  * A lost connection runs it again at once (there is a new writer), a deadlock after a pause. What is not known to have
  * failed is never repeated: with `exactlyOnce` the fence's verdict comes before anything else, without it, and when the
- * caller's limit cuts a COMMIT or a verdict short, the outcome is unknown. Aborting `stop` ends it. @internal
+ * caller's limit cuts a COMMIT or a verdict short, the outcome is unknown. `stop` ends it. @internal
  */
-export async function runTransaction<T>(
+export function runTransaction<T>(
   host: TransactionHost,
   body: Body<T>,
   options: TransactionOptions,
-  stop: AbortController,
+  stop: Stop,
 ): Promise<T> {
   const { timeoutMs, signal } = options
-  const run = new TransactionRun(host, body, options, stop.signal)
-  const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, 'transaction')
-  const onAbort = (): void => stop.abort(abortReason(signal as AbortSignal))
-  signal?.addEventListener('abort', onAbort, { once: true })
+  const startedAt = now()
+  const run = new TransactionRun(host, body, options, stop)
+  const late = (): void => stop.stop(new TimeoutError('operation', now() - startedAt, 'transaction'))
+  const limit = timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, late)
+  const onAbort = (): void => stop.stop(abortReason(signal as AbortSignal))
   if (signal?.aborted === true) onAbort()
-  try {
-    return await waitWithin(run.repeat(), { timeoutMs, signal: stop.signal }, late, (reason) => stop.abort(reason))
-  } catch (error) {
-    throw stop.signal.aborted ? run.interrupted(error) : error
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
-  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return new Promise<T>((resolve, reject) => {
+    const end = (): void => {
+      limit?.clear()
+      signal?.removeEventListener('abort', onAbort)
+    }
+    const fail = (error: unknown): void => {
+      end()
+      reject(stop.reason === undefined ? error : run.interrupted(error))
+    }
+    // Told at once: what is cut on the way may take its time to end.
+    stop.onStop(fail)
+    run.repeat().then((value) => {
+      end()
+      resolve(value)
+    }, fail)
+  })
 }
 
 class TransactionRun<T> {
   readonly #host: TransactionHost
   readonly #body: Body<T>
   readonly #options: TransactionOptions
-  readonly #signal: AbortSignal
+  readonly #stop: Stop
   /** The node that was sent a COMMIT and has not answered. */
   #committingOn: string | undefined
 
-  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, signal: AbortSignal) {
+  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, stop: Stop) {
     this.#host = host
     this.#body = body
     this.#options = options
-    this.#signal = signal
+    this.#stop = stop
   }
 
   /** A transaction that writes nothing can be run again whatever became of its COMMIT. */
@@ -86,15 +98,15 @@ class TransactionRun<T> {
     const { retryIntervalMs, maxRetryIntervalMs, maxRetries: poolRetries } = this.#host.options
     const { maxRetries = poolRetries } = this.#options
     const backoff = { initialMs: retryIntervalMs, factor: 2, maxMs: maxRetryIntervalMs }
-    if (this.#isFenced) await this.#host.fence.prepare({ signal: this.#signal })
+    if (this.#isFenced) await this.#host.fence.prepare(this.#stop)
     for (let attempt = 1, conflicts = 0; ; attempt += 1) {
-      const lease = await this.#host.acquire({ signal: this.#signal })
+      const lease = await this.#host.acquire(this.#stop)
       const result = await this.#judge(await this.#attempt(lease))
       if ('value' in result) return result.value
-      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#signal.aborted) throw result.error
+      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#stop.reason !== undefined) throw result.error
       if (result.isBusy || result.outcome === 'rolledBack' || result.outcome === 'lockWait') {
         conflicts += 1
-        await sleep(backoffDelay(conflicts, backoff), this.#signal)
+        await sleep(backoffDelay(conflicts, backoff), this.#stop.signal)
       }
     }
   }
@@ -102,7 +114,7 @@ class TransactionRun<T> {
   /** Only when the attempt's connection is given back: the verdict needs one, and there may be no other. */
   async #judge(result: Attempt<T>): Promise<Attempt<T>> {
     if (!('value' in result) || result.unknown === undefined) return result
-    const verdict = await this.#host.fence.verdict(result.unknown, this.#signal)
+    const verdict = await this.#host.fence.verdict(result.unknown, this.#stop.signal)
     this.#committingOn = undefined
     if (verdict === 'committed') return { value: result.value }
     return { error: result.unknown.error, outcome: 'lost', isBusy: false }
@@ -110,12 +122,11 @@ class TransactionRun<T> {
 
   /** One run of the function; `statementFailed` stands for everything that must not be run again. */
   async #attempt(lease: Lease): Promise<Attempt<T>> {
-    const tx = new Transaction(lease, this.#signal)
-    const onAbort = (): void => lease.cut(abortReason(this.#signal))
-    this.#signal.addEventListener('abort', onAbort, { once: true })
+    const tx = new Transaction(lease, this.#stop)
+    const forget = this.#stop.onStop((reason) => lease.cut(reason))
     let isInBody = false
     try {
-      if (this.#signal.aborted) throw abortReason(this.#signal)
+      if (this.#stop.reason !== undefined) throw this.#stop.reason
       const id = await this.#begin(lease)
       isInBody = true
       const value = await this.#host.run(tx, this.#body)
@@ -127,7 +138,7 @@ class TransactionRun<T> {
       const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
       return { error, outcome, isBusy: classify(error).node === 'busy' }
     } finally {
-      this.#signal.removeEventListener('abort', onAbort)
+      forget()
       await tx.end()
       lease.release()
     }
@@ -146,7 +157,7 @@ class TransactionRun<T> {
 
   /** Commits. Resolves to what the fence is to be asked about when the answer was lost. */
   async #commit(lease: Lease, id: Buffer | undefined): Promise<UnknownAttempt | undefined> {
-    if (this.#signal.aborted) throw abortReason(this.#signal)
+    if (this.#stop.reason !== undefined) throw this.#stop.reason
     const sentAt = now()
     this.#committingOn = lease.node.name
     try {

@@ -6,6 +6,7 @@ import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } 
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
+import type { Stop } from './stop.js'
 import { toStatement, type Statement, type StatementOptions, type StreamOptions } from './statement.js'
 
 /** Options of `pool.transaction`. */
@@ -31,16 +32,16 @@ export interface TransactionOptions extends WaitOptions {
  */
 export class Transaction implements Queryable {
   readonly #lease: Lease
-  readonly #signal: AbortSignal
+  readonly #stop: Stop
   #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
   #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** @internal */
-  constructor(lease: Lease, signal: AbortSignal) {
+  constructor(lease: Lease, stop: Stop) {
     this.#lease = lease
-    this.#signal = signal
+    this.#stop = stop
   }
 
   /** `host:port` of the node it runs on. */
@@ -50,7 +51,7 @@ export class Transaction implements Queryable {
 
   /** Aborted when the transaction's limit runs out, its caller gives up, or the pool is destroyed. */
   get signal(): AbortSignal {
-    return this.#signal
+    return this.#stop.signal
   }
 
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
