@@ -22,6 +22,7 @@ export class Calls {
   readonly #suspectAfterMs: number
   readonly #onSilence: (silentSince: number) => void
   #timer: NodeJS.Timeout | undefined
+  #answeredAt = 0
 
   constructor(suspectAfterMs: number, onSilence: (silentSince: number) => void) {
     this.#suspectAfterMs = suspectAfterMs
@@ -30,6 +31,11 @@ export class Calls {
 
   get count(): number {
     return this.#running.size
+  }
+
+  /** When a statement was answered last, on the monotonic clock. */
+  get answeredAt(): number {
+    return this.#answeredAt
   }
 
   has(call: Call): boolean {
@@ -54,8 +60,9 @@ export class Calls {
     return call
   }
 
-  end(call: Call): void {
+  end(call: Call, isAnswered: boolean): void {
     this.#running.delete(call)
+    if (isAnswered) this.#answeredAt = now()
   }
 
   close(): void {

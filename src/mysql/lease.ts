@@ -126,9 +126,11 @@ export class Lease {
   /** Takes note of how a statement under way ends; `call` is ended with it. */
   async #settle(work: Promise<DriverResult>, limits: WaitOptions, call?: Call): Promise<DriverResult> {
     this.#running += 1
+    let isAnswered = false
     try {
       const isUnlimited = limits.timeoutMs === undefined && limits.signal === undefined
       const result = await (isUnlimited ? work : this.#bound(work, limits))
+      isAnswered = true
       this.#session.noteResult(result)
       return result
     } catch (error) {
@@ -138,7 +140,7 @@ export class Lease {
       throw error
     } finally {
       this.#running -= 1
-      if (call !== undefined) this.node.calls.end(call)
+      if (call !== undefined) this.node.calls.end(call, isAnswered)
     }
   }
 

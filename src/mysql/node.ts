@@ -236,7 +236,7 @@ export class Node {
       const results = (await this.#prober.run(`${read}; ${sql}`, limits)) as readonly unknown[]
       this.#assertServer(results.at(-1), isGalera)
     } finally {
-      this.calls.end(call)
+      this.calls.end(call, false)
     }
   }
 
@@ -296,8 +296,9 @@ export class Node {
 
   #silent(silentSince: number): void {
     if (this.state === 'up') this.#flowCheck.look()
-    // A probe sent after the call and answered since then excuses the call: it is slow, the node is not dead.
-    if (now() - Math.max(silentSince, this.#answeredAskedAt) < this.#options.suspectAfterMs) return
+    // Whatever the node has answered since then excuses the call: it is slow, or waits for a lock.
+    const heardAt = Math.max(silentSince, this.#answeredAskedAt, this.calls.answeredAt)
+    if (now() - heardAt < this.#options.suspectAfterMs) return
     if (this.state !== 'up') return
     this.suspect(new TimeoutError('operation', now() - silentSince, `a statement on ${this.name} is unanswered`))
   }

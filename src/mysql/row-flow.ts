@@ -63,7 +63,7 @@ export class RowFlow {
   }
 
   #unwatch(): void {
-    if (this.#call !== undefined) this.#calls.end(this.#call)
+    if (this.#call !== undefined) this.#calls.end(this.#call, false)
     this.#call = undefined
   }
 }

@@ -19,7 +19,7 @@ async function watch(seconds: number, command: string, changes: object = {}): Pr
   const check = new FlowCheck({ name: 'h:3306', calls, ask, timeoutMs: 500 })
   const call = calls.start(connection as unknown as DriverConnection)
   await vi.advanceTimersByTimeAsync(seconds * 1000)
-  calls.end(call)
+  calls.end(call, false)
   calls.close()
   return { asked, cut }
 }
