@@ -10,10 +10,9 @@ import {
 } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import { abortReason, Deferred, now } from '../core/timing.js'
-import { classify } from './classify.js'
-import { PoolConnection, withOutcome, type Queryable } from './connection.js'
-import type { DriverStatement } from './driver.js'
+import { abortReason, Deferred } from '../core/timing.js'
+import { Autocommit } from './autocommit.js'
+import { PoolConnection, type Queryable } from './connection.js'
 import { sameComponent } from './election.js'
 import { NoWriterError, type HostReason } from './errors.js'
 import { Fence, type FenceStatus } from './fence.js'
@@ -27,16 +26,8 @@ import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, parseHosts, resolveMysqlOptions } from './options.js'
 import type { MysqlHost, MysqlHostOption, MysqlPoolOptions, ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
-import { rowStream, type RowSink, type RowStream } from './row-stream.js'
-import {
-  isPlainRead,
-  isProvablyRead,
-  isSingleStatement,
-  toStatement,
-  type ReadOptions,
-  type StatementOptions,
-  type StreamOptions,
-} from './statement.js'
+import type { RowStream } from './row-stream.js'
+import type { ReadOptions, StatementOptions, StreamOptions } from './statement.js'
 import type { Transaction, TransactionOptions } from './transaction.js'
 import { runTransaction, type TransactionHost } from './transaction-run.js'
 import type { Session } from './session.js'
@@ -89,6 +80,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   readonly #removed = new Set<Node>()
   readonly #writer: Writer
   readonly #gate: Gate
+  readonly #autocommit: Autocommit
   readonly #fence: Fence
   readonly #nesting: Nesting
   readonly #leaks: LeakWatch | undefined
@@ -119,6 +111,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
+    this.#autocommit = new Autocommit({
+      assertOpen: () => this.assertOpen(),
+      acquire: (role, limits) => this.#acquire(role, limits),
+      // Once per node and once more; the caller's own limit ends it earlier.
+      mayRepeat: (attempt) => attempt <= this.#nodes.length && this.state !== 'closed',
+    })
     this.#fence = new Fence({
       database: this.#options.driverOptions['database'] as string | undefined,
       user: this.#options.driverOptions['user'] as string | undefined,
@@ -140,12 +138,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * lost rejects with `StatementOutcomeUnknownError`. Limits in the object form bound all of it.
    */
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#statement('write', 'query', sql, values)
+    return this.#autocommit.statement('write', 'query', sql, values)
   }
 
   /** The same with a prepared statement, as mysql2/promise's `execute`. */
   execute<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
-    return this.#statement('write', 'execute', sql, values)
+    return this.#autocommit.statement('write', 'execute', sql, values)
   }
 
   /**
@@ -154,7 +152,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * When the connection is lost before the first row a read is repeated, afterwards the stream is destroyed with the error.
    */
   stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
-    return this.#stream<T>('write', sql, values)
+    return this.#autocommit.stream<T>('write', sql, values)
   }
 
   /** A connection to the writer, until its `release()`. */
@@ -295,67 +293,17 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   #makeReader(): Reader {
     return Object.freeze({
       query: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
-        this.#statement<T>('read', 'query', sql, values),
+        this.#autocommit.statement<T>('read', 'query', sql, values),
       execute: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
-        this.#statement<T>('read', 'execute', sql, values),
+        this.#autocommit.statement<T>('read', 'execute', sql, values),
       stream: <T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown) =>
-        this.#stream<T>('read', sql, values),
+        this.#autocommit.stream<T>('read', sql, values),
       getConnection: async (limits: WaitOptions = {}) => {
         this.assertOpen()
         assertWanted(limits)
         return new PoolConnection(await this.#acquire('read', limits))
       },
     })
-  }
-
-  #statement<T>(
-    role: Role,
-    method: 'query' | 'execute',
-    sql: string | ReadOptions,
-    values: unknown,
-  ): Promise<QueryResult<T>> {
-    const { driver, limits, isCausal } = toStatement(sql, values)
-    const send: Send<unknown> = (lease, statement, left) => lease.run(method, statement, left)
-    const isRepeatable = (): boolean => isRead(role, driver.sql)
-    return this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send }) as Promise<QueryResult<T>>
-  }
-
-  #stream<T>(role: Role, sql: string | (ReadOptions & StreamOptions), values: unknown): RowStream<T> {
-    const { driver, limits, isCausal, highWaterMark } = toStatement(sql, values)
-    const fill = (sink: RowSink): Promise<void> => {
-      const send: Send<void> = (lease, statement, left) => lease.stream(statement, sink, left)
-      const isRepeatable = (): boolean => !sink.hasTaken && isRead(role, driver.sql)
-      return this.#autocommit(role, driver, { limits, isCausal, isRepeatable, send, left: sink.left })
-    }
-    return rowStream<T>(fill, highWaterMark)
-  }
-
-  async #autocommit<R>(role: Role, statement: DriverStatement, how: Autocommit<R>): Promise<R> {
-    this.assertOpen()
-    const { limits, isCausal, isRepeatable, send, left } = how
-    const startedAt = now()
-    for (let attempt = 1, at = role; ; attempt += 1) {
-      const wait = remaining(limits, startedAt)
-      const lease = await this.#acquire(at, left === undefined ? wait : withSignal(wait, left))
-      try {
-        const sent = isCausal && at === 'read' ? causal(statement, lease) : statement
-        if (sent !== undefined) return await send(lease, sent, remaining(limits, startedAt))
-        at = 'write'
-      } catch (error) {
-        if (!this.#mayRepeat(error, attempt, statement.sql, isRepeatable))
-          throw withOutcome(error, lease, statement.sql)
-      } finally {
-        lease.release()
-      }
-    }
-  }
-
-  /** Once per node and once more; the caller's own limit ends it earlier. */
-  #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: () => boolean): boolean {
-    if (attempt > this.#nodes.length || error instanceof TimeoutError || this.state === 'closed') return false
-    const { outcome, node } = classify(error)
-    if (outcome === 'notExecuted') return node !== 'misconfigured' && isSingleStatement(sql)
-    return outcome === 'lost' && isRepeatable()
   }
 
   #acquire(role: Role, limits: WaitOptions): Lease | Promise<Lease> {
@@ -501,39 +449,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
  */
 export function createPool(options: MysqlPoolOptions = {}): MysqlPool {
   return new MysqlPool(options)
-}
-
-type Send<R> = (lease: Lease, statement: DriverStatement, limits: WaitOptions) => Promise<R>
-
-/** How one statement in autocommit is run. */
-interface Autocommit<R> {
-  readonly limits: WaitOptions
-  readonly isCausal: boolean
-  /** True when its answer was lost and it may be asked again. */
-  readonly isRepeatable: () => boolean
-  readonly send: Send<R>
-  /** Ends the wait for a connection. */
-  readonly left?: AbortSignal
-}
-
-function isRead(role: Role, sql: string): boolean {
-  return role === 'write' ? isProvablyRead(sql) : isPlainRead(sql)
-}
-
-/** In one round trip, with MariaDB; elsewhere there is none, and only the writer surely has what this client wrote. */
-function causal(statement: DriverStatement, { node, connection }: Lease): DriverStatement | undefined {
-  if (node.report?.isGalera !== true) return statement
-  if (!connection.isMariaDb) return undefined
-  return { ...statement, sql: `SET STATEMENT wsrep_sync_wait = 1 FOR ${statement.sql}` }
-}
-
-function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal): WaitOptions {
-  return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
-}
-
-function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
-  const { timeoutMs, signal } = limits
-  return timeoutMs === undefined ? limits : { timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)), signal }
 }
 
 function sum(parts: readonly NodePoolStatus[]): NodePoolStatus {
