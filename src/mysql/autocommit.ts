@@ -2,7 +2,7 @@ import { TimeoutError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import { classify } from './classify.js'
-import { withOutcome } from './connection.js'
+import { wasNotSent, withOutcome } from './connection.js'
 import type { DriverStatement } from './driver.js'
 import type { Role } from './gate.js'
 import type { Lease } from './lease.js'
@@ -47,7 +47,7 @@ export class Autocommit {
     this.#host = host
   }
 
-  statement<T>(
+  async statement<T>(
     role: Role,
     method: 'query' | 'execute',
     sql: string | ReadOptions,
@@ -91,6 +91,7 @@ export class Autocommit {
 
   #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: () => boolean): boolean {
     if (error instanceof TimeoutError || !this.#host.mayRepeat(attempt)) return false
+    if (wasNotSent(error)) return true
     const { outcome, node } = classify(error)
     if (outcome === 'notExecuted') return node !== 'misconfigured' && isSingleStatement(sql)
     return outcome === 'lost' && isRepeatable()

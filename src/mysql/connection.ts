@@ -129,7 +129,7 @@ export async function runOn<T>(
  * autocommit, and within a transaction one that may have committed it. Other errors stay as they are. @internal
  */
 export function withOutcome(error: unknown, lease: Lease, sql: string, wasInTransaction = false): unknown {
-  if (!isUnknown(error) || isTimeLimit(error)) return error
+  if (!isUnknown(error) || isTimeLimit(error) || wasNotSent(error)) return error
   if (wasInTransaction)
     return cannotCommit(sql) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   return isProvablyRead(sql) ? error : new StatementOutcomeUnknownError(lease.node.name, toError(error))
@@ -158,6 +158,11 @@ function isVerdict(error: unknown): boolean {
 function isUnknown(error: unknown): boolean {
   const { outcome } = classify(error)
   return outcome === 'lost' || outcome === 'interrupted'
+}
+
+/** True when no byte of the statement can have reached the server. @internal */
+export function wasNotSent(error: unknown): boolean {
+  return isHAError(error) && error.safeToRetry
 }
 
 /** The caller's own limit is reported as what it is; its documentation says that the statement may have happened. */

@@ -5,6 +5,7 @@ import { now, sleep } from '../core/timing.js'
 import { CommitOutcomeUnknownError, FenceUnavailableError } from './errors.js'
 import { lowestFenceId, newFenceId } from './fence-id.js'
 import { FenceTable, type Verdict } from './fence-table.js'
+import type { NodeReport } from './galera.js'
 import type { Lease } from './lease.js'
 
 /** How often the commit fence was asked, and what it said. */
@@ -22,6 +23,8 @@ export interface UnknownAttempt {
   readonly id: Buffer
   /** When its COMMIT was sent. */
   readonly sentAt: number
+  /** What its server said of itself when it began. */
+  readonly server: NodeReport | undefined
   /** The checkout it ran on; released, and its connection lost. */
   readonly lease: Lease
   readonly error: CommitOutcomeUnknownError
@@ -31,7 +34,7 @@ export interface UnknownAttempt {
 export interface FenceOptions {
   readonly database: string | undefined
   readonly user: string | undefined
-  readonly hostCount: number
+  readonly hostCount: () => number
   /** Longest wait for a verdict, in milliseconds. */
   readonly verdictTimeoutMs: number
   /** A connection to the writer. */
@@ -124,12 +127,13 @@ export class Fence {
     }
   }
 
-  async #ask({ id, lease: attempt }: UnknownAttempt, limits: WaitOptions): Promise<Verdict | undefined> {
+  async #ask({ id, server, lease: attempt }: UnknownAttempt, limits: WaitOptions): Promise<Verdict | undefined> {
     const table = this.#usable()
     const lease = await this.#options.acquire(limits)
     const isSameNode = lease.node === attempt.node
     const askLimitMs = isSameNode ? SAME_NODE_ASK_LIMIT_MS : ASK_LIMIT_MS
     try {
+      if (!isSameData(server, lease.node.report)) throw new Error(`${lease.node.name} may not have what was committed`)
       const each = { ...limits, timeoutMs: Math.min(limits.timeoutMs ?? Infinity, askLimitMs) }
       // What stands there may also be an earlier verdict of ours whose answer was lost.
       return (await table.revoke(lease, id, each)) ? 'aborted' : await table.read(lease, id, each)
@@ -147,7 +151,7 @@ export class Fence {
     const table = new FenceTable(database, user)
     const lease = await acquire({})
     try {
-      if (hostCount > 1 && lease.node.report?.isGalera === false) {
+      if (hostCount() > 1 && lease.node.report?.isGalera === false) {
         throw new FenceUnavailableError('there are several hosts without Galera, between which it proves nothing')
       }
       await table.ensure(lease)
@@ -189,4 +193,13 @@ export class Fence {
 
 function isClosed(error: unknown): boolean {
   return isHAError(error) && error.code === 'HA_CLOSED'
+}
+
+/**
+ * True when what one server has committed the other has, too: members of one cluster, or the same server. Another plain
+ * server behind the same address proves nothing.
+ */
+function isSameData(before: NodeReport | undefined, now: NodeReport | undefined): boolean {
+  if (before === undefined || now === undefined || before.isGalera !== now.isGalera) return false
+  return now.isGalera ? now.clusterUuid === before.clusterUuid : now.serverId === before.serverId
 }

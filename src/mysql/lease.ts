@@ -88,6 +88,7 @@ export class Lease {
     try {
       await this.#settle(
         connection.rows(statement, (row) => flow.take(row)),
+        statement.sql,
         limits,
       )
     } finally {
@@ -113,18 +114,19 @@ export class Lease {
     this.#isReleased = true
     // What still runs would run on within the next borrower's transaction.
     if (this.#running > 0) this.cut(new ConnectionLostError(this.node.name, 'it was released while a statement ran'))
-    if (this.#session.isInTransaction && this.#session.isReusable) void this.#rollBack()
+    const { isInTransaction, isUnsure, isReusable } = this.#session
+    if ((isInTransaction || isUnsure) && isReusable) void this.#rollBack()
     else this.#giveBack()
   }
 
   #send(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
     const { connection } = this.#session
     const call = this.node.calls.start(connection)
-    return this.#settle(connection.run(method, statement), limits, call)
+    return this.#settle(connection.run(method, statement), statement.sql, limits, call)
   }
 
   /** Takes note of how a statement under way ends; `call` is ended with it. */
-  async #settle(work: Promise<DriverResult>, limits: WaitOptions, call?: Call): Promise<DriverResult> {
+  async #settle(work: Promise<DriverResult>, sql: string, limits: WaitOptions, call?: Call): Promise<DriverResult> {
     this.#running += 1
     let isAnswered = false
     try {
@@ -134,7 +136,7 @@ export class Lease {
       this.#session.noteResult(result)
       return result
     } catch (error) {
-      this.#session.noteError(error)
+      this.#session.noteError(error, sql)
       // A privilege that one statement lacks says nothing about the node.
       if (classify(error).node !== 'misconfigured') this.node.noteError(error)
       throw error
@@ -153,6 +155,13 @@ export class Lease {
   #refusal(limits: WaitOptions): Error | undefined {
     if (this.#isReleased) return new ClosedError('released connection')
     if (limits.signal?.aborted === true) return abortReason(limits.signal)
+    const { lost } = this.#session.connection
+    if (lost !== undefined) {
+      return new ConnectionLostError(this.node.name, `nothing was sent: ${lost.message}`, {
+        cause: lost,
+        safeToRetry: true,
+      })
+    }
     return this.isStreaming ? new StreamOpenError(this.node.name) : undefined
   }
 

@@ -120,7 +120,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#fence = new Fence({
       database: this.#options.driverOptions['database'] as string | undefined,
       user: this.#options.driverOptions['user'] as string | undefined,
-      hostCount: this.#nodes.length,
+      hostCount: () => this.#nodes.length,
       verdictTimeoutMs: this.#options.failoverTimeoutMs,
       acquire: async (limits) => this.#gate.acquire('write', limits),
     })
@@ -415,8 +415,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   #nodeChanged(node: Node): void {
     this.#survey()
-    this.#reportHost(node)
     this.#writer.evaluate()
+    this.#reportHost(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
     if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
     this.#gate.pump()

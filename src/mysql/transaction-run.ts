@@ -159,11 +159,17 @@ class TransactionRun<T> {
   async #commit(lease: Lease, id: Buffer | undefined): Promise<UnknownAttempt | undefined> {
     if (this.#stop.reason !== undefined) throw this.#stop.reason
     const sentAt = now()
+    const server = lease.node.report
     this.#committingOn = lease.node.name
     try {
       await commit(lease)
     } catch (error) {
-      if (id !== undefined && error instanceof CommitOutcomeUnknownError) return { id, sentAt, lease, error }
+      // Nothing was written, so that nothing can be lost.
+      if (this.#options.readOnly === true && error instanceof CommitOutcomeUnknownError) {
+        this.#committingOn = undefined
+        return undefined
+      }
+      if (id !== undefined && error instanceof CommitOutcomeUnknownError) return { id, sentAt, server, lease, error }
       // Known again, unless it is what makes it unknown.
       if (!(error instanceof CommitOutcomeUnknownError)) this.#committingOn = undefined
       throw error

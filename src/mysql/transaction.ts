@@ -7,7 +7,8 @@ import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import type { Stop } from './stop.js'
-import { toStatement, type Statement, type StatementOptions, type StreamOptions } from './statement.js'
+import { beginsAnother, cannotCommit, isCall, toStatement } from './statement.js'
+import type { Statement, StatementOptions, StreamOptions } from './statement.js'
 
 /** Options of `pool.transaction`. */
 export interface TransactionOptions extends WaitOptions {
@@ -76,6 +77,8 @@ export class Transaction implements Queryable {
     await this.#tail
     this.#assertAlive()
     if (this.#lease.isStreaming) throw new StreamOpenError(this.#lease.node.name)
+    // What the function has left behind must not run after the COMMIT.
+    this.#isOver = true
   }
 
   /** Refuses further statements, and waits for the one that runs. @internal */
@@ -108,7 +111,8 @@ export class Transaction implements Queryable {
   }
 
   #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
-    return this.#inTurn(() => {
+    const text = typeof sql === 'string' ? sql : sql.sql
+    return this.#inTurn(text, () => {
       const { driver, limits } = toStatement(sql, values)
       return this.#run(driver.sql, () => this.#lease.run(method, driver, limits)) as unknown as Promise<QueryResult<T>>
     })
@@ -116,14 +120,16 @@ export class Transaction implements Queryable {
 
   /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
   async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
-    const sent = this.#inTurn(() => ({ done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)) }))
+    const sent = this.#inTurn(driver.sql, () => ({
+      done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)),
+    }))
     await (
       await sent
     ).done
   }
 
   /** One after the other: after a deadlock the server would run the next one outside the transaction. */
-  #inTurn<R>(start: () => R | Promise<R>): Promise<R> {
+  #inTurn<R>(sql: string, start: () => R | Promise<R>): Promise<R> {
     const failureBefore = this.#failure
     const turn = this.#tail.then(() => {
       const failure = this.#failure
@@ -132,6 +138,10 @@ export class Transaction implements Queryable {
         throw failure.error
       }
       this.#assertAlive()
+      if (beginsAnother(sql)) {
+        this.#ended = new TransactionEndedError('its function asked to begin another one, and was refused')
+        throw this.#ended
+      }
       return start()
     })
     this.#tail = turn.catch(() => undefined)
@@ -154,6 +164,10 @@ export class Transaction implements Queryable {
       if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error: told, outcome }
       // It may be committed: whatever the function makes of it, it must not be run again.
       if (told instanceof StatementOutcomeUnknownError) this.#ended ??= told
+      // DDL and its kin commit before they fail. A procedure may, too, which is said in the documentation.
+      else if (outcome !== 'lost' && !cannotCommit(sql) && !isCall(sql)) {
+        this.#ended ??= new TransactionEndedError(`a statement failed that may have committed it`, toError(error))
+      }
       throw told
     }
   }
