@@ -131,6 +131,11 @@ export class FakeSession {
     this.send(Buffer.from([0, 1, 0, this.#status(), 0, 0, 0]))
   }
 
+  /** An OK after which another result follows. */
+  okThen(): void {
+    this.send(Buffer.from([0, 0, 0, this.#status() | MORE_RESULTS, 0, 0, 0]))
+  }
+
   error(errno: number, sqlState: string, message: string): void {
     const code = Buffer.alloc(2)
     code.writeUInt16LE(errno)
@@ -173,9 +178,9 @@ export class FakeSession {
       this.rows(['one'], [['1']])
     } else if (sql.split(';').length > 1) {
       // The causal read: a setting, a row, a setting, and which server it was.
-      this.send(Buffer.from([0, 0, 0, this.#status() | MORE_RESULTS, 0, 0, 0]))
+      this.okThen()
       this.rows(['one'], [['1']], MORE_RESULTS)
-      this.send(Buffer.from([0, 0, 0, this.#status() | MORE_RESULTS, 0, 0, 0]))
+      this.okThen()
       this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else {
       if (/^start transaction/i.test(sql)) this.isInTransaction = true
