@@ -1,7 +1,7 @@
 import { createPool, type Pool } from 'generic-pool'
-import { TimeoutError, toError } from '../core/errors.js'
+import { ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, waitWithin } from '../core/time-limit.js'
-import { now } from '../core/timing.js'
+import { abortReason, now } from '../core/timing.js'
 import { classify } from './classify.js'
 import type { DriverConnection } from './driver.js'
 import { Session } from './session.js'
@@ -36,6 +36,8 @@ export interface NodePoolStatus {
 interface Slot {
   readonly session: Session | undefined
   readonly error: Error | undefined
+  /** The one who waited for a broken slot was served otherwise: its error is nobody's any more. */
+  isStale: boolean
 }
 
 /** Dials under way at once to one node: a failover must not stampede. */
@@ -69,8 +71,10 @@ export class NodePool {
   #dials = 0
   #failures = 0
   #redialTimer: NodeJS.Timeout | undefined
-  /** Why no dial is made for a while. */
+  /** Why no dial is made for a while: a dial or a ping failed, or the node is down. */
   #holdCause: Error | undefined
+  /** Aborted when connections that are being opened are not wanted any more. */
+  #era = new AbortController()
 
   constructor(options: NodePoolOptions) {
     this.#options = options
@@ -89,7 +93,7 @@ export class NodePool {
     if (this.#closed.signal.aborted) return false
     if (this.#ready.length > 0 || this.#usableParked() > this.#acquiring) return true
     const total = this.#borrowed.size + this.#acquiring
-    return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#redialTimer === undefined
+    return total < this.#options.connectionLimit && this.#acquiring < MAX_DIALS && this.#holdCause === undefined
   }
 
   /** Connections that are borrowed or about to be. */
@@ -126,6 +130,10 @@ export class NodePool {
         throw slot.error ?? new Error('bug: a broken slot has an error')
       }
       this.#parked.delete(slot.session)
+      if (!slot.session.isReusable) {
+        this.#end(slot.session)
+        throw new ConnectionLostError(this.#options.name, 'it was left meanwhile', { safeToRetry: true })
+      }
       this.#borrowed.add(slot.session)
       return slot.session
     } finally {
@@ -145,8 +153,15 @@ export class NodePool {
     this.#options.onRoom()
   }
 
-  /** Cuts every connection, borrowed and idle: what runs on them rejects with `error`. */
+  /**
+   * Cuts every connection, borrowed, idle and being opened, and opens no other until {@link NodePool.allowDial}: what runs
+   * on them rejects with `error`, and whoever waits for one learns at once that there is none.
+   */
   cutAll(error: Error): void {
+    clearTimeout(this.#redialTimer)
+    this.#redialTimer = undefined
+    this.#holdCause = error
+    this.#newEra(error)
     for (const session of this.#slots.keys()) session.connection.cut(error)
     this.#sortOut()
   }
@@ -159,6 +174,12 @@ export class NodePool {
       if (!this.#borrowed.has(session)) session.connection.quit()
     }
     this.#sortOut()
+  }
+
+  /** The same with all, and with those that are being opened: they may lead to another server. */
+  retireAll(): void {
+    this.#newEra(new ConnectionLostError(this.#options.name, 'it was left while it was opened', { safeToRetry: true }))
+    this.retire(() => true)
   }
 
   /** Opens a connection when none is usable. Resolves to the error of the dial, if it failed, or of the one before. */
@@ -198,32 +219,55 @@ export class NodePool {
   }
 
   async #create(): Promise<Slot> {
+    if (this.#holdCause !== undefined) return this.#broken(this.#holdCause)
+    const era = this.#era
     this.#dials += 1
     try {
-      const session = new Session(await this.#dialWithin(), this.#lifetimeMs())
+      const session = new Session(await this.#dialWithin(era.signal), this.#lifetimeMs())
       this.#failures = 0
       session.connection.onLost = (error) => this.#lost(session, error)
-      const slot = { session, error: undefined }
+      const slot = { session, error: undefined, isStale: false }
       this.#slots.set(session, slot)
+      this.#parked.add(session)
       return slot
     } catch (error) {
       const failure = toError(error)
-      this.#holdDials(failure)
-      this.#options.onFailure(failure)
-      return { session: undefined, error: failure }
+      if (!era.signal.aborted) {
+        this.#holdDials(failure)
+        this.#options.onFailure(failure)
+      }
+      return this.#broken(failure)
     } finally {
       this.#dials -= 1
+      // Whoever asked for it may have been served otherwise.
+      this.#options.onRoom()
     }
   }
 
-  async #dialWithin(): Promise<DriverConnection> {
+  #broken(error: Error): Slot {
+    const slot = { session: undefined, error, isStale: false }
+    setImmediate(() => (slot.isStale = true))
+    return slot
+  }
+
+  /** What is being opened is not wanted any more. */
+  #newEra(error: Error): void {
+    const { name } = this.#options
+    this.#era.abort(error instanceof ConnectionLostError ? error : new ConnectionLostError(name, error.message))
+    this.#era = new AbortController()
+  }
+
+  async #dialWithin(era: AbortSignal): Promise<DriverConnection> {
     const { name, connectTimeoutMs, dial } = this.#options
     const attempt = new AbortController()
     const limit = new TimeLimit(connectTimeoutMs, () =>
       attempt.abort(new TimeoutError('connect', connectTimeoutMs, name)),
     )
     try {
-      return await dial(AbortSignal.any([attempt.signal, this.#closed.signal]))
+      const connection = await dial(AbortSignal.any([attempt.signal, era, this.#closed.signal]))
+      if (!era.aborted && !this.#closed.signal.aborted) return connection
+      connection.quit()
+      throw abortReason(era.aborted ? era : this.#closed.signal)
     } finally {
       limit.clear()
     }
@@ -284,16 +328,18 @@ export class NodePool {
   async #validate(slot: Slot): Promise<boolean> {
     const { session } = slot
     // generic-pool validates what was just created, too: a failed dial must reach the one who waits for it.
-    if (session === undefined) return true
+    if (session === undefined) return !slot.isStale
     if (!session.isReusable || session.isExpired) return false
     if (now() - session.idleSince < this.#options.validateAfterIdleMs) return true
     const { name, validateTimeoutMs } = this.#options
     const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `ping of ${name} unanswered`)
     try {
       await waitWithin(session.connection.ping(), { timeoutMs: validateTimeoutMs }, late)
-      return true
+      return session.isReusable
     } catch (error) {
       session.connection.cut(toError(error))
+      // A server that is silent is not dialled for each of its silent connections.
+      if (error instanceof TimeoutError) this.#holdDials(error)
       this.#options.onFailure(toError(error))
       return false
     }

@@ -340,7 +340,7 @@ export class Node {
     }
     this.#killer.pump()
     if (isOther) {
-      this.pool.retire(() => true)
+      this.pool.retireAll()
       this.pool.allowDial()
     }
     this.#fitness.note(this.unfitFor('write') === undefined)
