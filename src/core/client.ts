@@ -9,7 +9,8 @@ import type { Service } from './variables.js'
 /** State of a client: `closing` finishes what runs and accepts nothing new. */
 export type ClientState = 'open' | 'closing' | 'closed'
 
-const DEFAULT_READY_TIMEOUT_MS = 30_000
+/** How long `ready()` waits unless told otherwise. @internal */
+export const DEFAULT_READY_TIMEOUT_MS = 30_000
 const DEFAULT_CLOSE_TIMEOUT_MS = 10_000
 
 /**

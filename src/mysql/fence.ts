@@ -2,6 +2,7 @@ import { backoffDelay } from '../core/backoff.js'
 import { isHAError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { now, sleep } from '../core/timing.js'
+import { classify } from './classify.js'
 import { CommitOutcomeUnknownError, FenceUnavailableError } from './errors.js'
 import { lowestFenceId, newFenceId } from './fence-id.js'
 import { FenceTable, type Verdict } from './fence-table.js'
@@ -51,6 +52,7 @@ const ASK_LIMIT_MS = 5000
 /** On the attempt's own node it waits for the attempt's locks, which a server keeps that waits for its dead client. */
 const SAME_NODE_ASK_LIMIT_MS = 1000
 const ASK_BACKOFF = { initialMs: 20, factor: 2, maxMs: 500 }
+const PREPARE_ATTEMPTS = 5
 const SWEEP_ROWS = 500
 const SWEEP_LIMIT_MS = 5000
 /** Pauses between sweeps: about a minute, or a moment while there is more. */
@@ -84,7 +86,7 @@ export class Fence {
   /** Makes sure that the table is there. Rejects with `FenceUnavailableError` when it cannot be. */
   async prepare(limits: WaitOptions = {}): Promise<void> {
     if (this.#table !== undefined) return
-    this.#preparing ??= this.#prepare().finally(() => {
+    this.#preparing ??= this.#prepareThroughLoss().finally(() => {
       this.#preparing = undefined
     })
     const late = (elapsedMs: number): Error => new TimeoutError('ready', elapsedMs, 'table of the commit fence')
@@ -142,6 +144,18 @@ export class Fence {
       throw error
     } finally {
       lease.release()
+    }
+  }
+
+  /** A connection that is lost meanwhile, or a writer, is no reason to refuse a transaction. */
+  async #prepareThroughLoss(): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#prepare()
+        return
+      } catch (error) {
+        if (attempt >= PREPARE_ATTEMPTS || classify(error).outcome !== 'lost') throw error
+      }
     }
   }
 

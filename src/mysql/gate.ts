@@ -80,13 +80,8 @@ export class Gate {
 
   /** Serves whoever can be served; called whenever a connection came back or a node changed. */
   pump(): void {
-    for (const role of ['write', 'read'] as const) {
-      const queue = this.#queues[role]
-      while (queue.length > 0) {
-        const node = this.#options.pick(role)
-        if (node === undefined) break
-        void this.#serve(queue.shift() as Waiter, node)
-      }
+    while (this.#oldestFirst().some((queue) => this.#serveNext(queue))) {
+      // Each turn serves one, so that neither role can starve the other on a node that serves both.
     }
   }
 
@@ -131,6 +126,23 @@ export class Gate {
       queue.push(waiter)
       this.pump()
     })
+  }
+
+  #oldestFirst(): Waiter[][] {
+    const { write, read } = this.#queues
+    const [firstWrite, firstRead] = [write[0], read[0]]
+    if (firstWrite === undefined) return firstRead === undefined ? [] : [read]
+    if (firstRead === undefined) return [write]
+    return firstRead.startedAt < firstWrite.startedAt ? [read, write] : [write, read]
+  }
+
+  #serveNext(queue: Waiter[]): boolean {
+    const [waiter] = queue
+    const node = waiter === undefined ? undefined : this.#options.pick(waiter.role)
+    if (waiter === undefined || node === undefined) return false
+    queue.shift()
+    void this.#serve(waiter, node)
+    return true
   }
 
   async #serve(waiter: Waiter, node: Node): Promise<void> {

@@ -1,5 +1,5 @@
 import type { AvailabilityStatus } from '../core/availability.js'
-import { Client, type ClientState } from '../core/client.js'
+import { Client, DEFAULT_READY_TIMEOUT_MS, type ClientState } from '../core/client.js'
 import { formatEndpoint } from '../core/endpoint.js'
 import {
   ConnectionLostError,
@@ -10,7 +10,7 @@ import {
 } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import { abortReason, Deferred } from '../core/timing.js'
+import { abortReason, Deferred, now } from '../core/timing.js'
 import { Autocommit } from './autocommit.js'
 import { PoolConnection, type Queryable } from './connection.js'
 import { sameComponent } from './election.js'
@@ -104,7 +104,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#gate = new Gate({
       queueLimit: this.#options.queueLimit,
       pick: (role) => this.#pick(role),
-      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : node.unfitFor('read') === undefined),
+      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : this.#readers.includes(node)),
       checkOutReady: (role) => this.#checkOutReady(role),
       checkOut: (role, node) => this.#checkOut(role, node),
       limitMs: (role) => this.#limitMs(role),
@@ -196,8 +196,11 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * {@link Client.ready}. Rejects with `FenceUnavailableError` when it cannot be.
    */
   override async ready(options: WaitOptions = {}): Promise<void> {
+    const startedAt = now()
     await super.ready(options)
-    if (this.#options.exactlyOnce) await this.#fence.prepare(options)
+    if (!this.#options.exactlyOnce) return
+    const { timeoutMs = DEFAULT_READY_TIMEOUT_MS, signal } = options
+    await this.#fence.prepare({ timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)), signal })
   }
 
   /**
