@@ -61,6 +61,8 @@ const TABLE: readonly Row[] = [
   // Deadlock, Galera certification failure or brute-force abort, XA and group replication rollbacks, snapshot conflict.
   [[1213, 1614, 3101, 1020], 'keep', 'none', 'rolledBack'],
   [[1205], 'keep', 'none', 'lockWait'],
+  // Packet too large: the server ends the connection, and the same again would end the next.
+  [[1153], 'destroy', 'none', 'statementFailed'],
   // Error during COMMIT; certification outcome not known.
   [[1180, 3100], 'destroy', 'suspect', 'lost'],
 ]

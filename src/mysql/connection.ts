@@ -109,7 +109,7 @@ export async function runOn<T>(
  * autocommit, and within a transaction one that may have committed it. Other errors stay as they are. @internal
  */
 export function withOutcome(error: unknown, lease: Lease, sql: string, wasInTransaction = false): unknown {
-  if (classify(error).outcome !== 'lost' || isTimeLimit(error)) return error
+  if (classify(error).outcome !== 'lost' || isTimeLimit(error) || wasNotSent(error)) return error
   if (wasInTransaction)
     return cannotCommit(sql) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   return isProvablyRead(sql) ? error : new StatementOutcomeUnknownError(lease.node.name, toError(error))
@@ -135,6 +135,11 @@ function isVerdict(error: unknown): boolean {
   const { errno, sqlState } = error as { errno?: unknown; sqlState?: unknown }
   const isAnswer = typeof errno === 'number' && errno > 0 && typeof sqlState === 'string'
   return isAnswer && errno !== ER_QUERY_INTERRUPTED && classify(error).outcome !== 'lost'
+}
+
+/** True when no byte of the statement can have reached the server. @internal */
+export function wasNotSent(error: unknown): boolean {
+  return isHAError(error) && error.safeToRetry
 }
 
 /** The caller's own limit is reported as what it is; its documentation says that the statement may have happened. */

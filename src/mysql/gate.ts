@@ -1,6 +1,6 @@
 import { toError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, now } from '../core/timing.js'
+import { abortReason, now, onAbort } from '../core/timing.js'
 import { QueueFullError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { Node } from './node.js'
@@ -72,13 +72,8 @@ export class Gate {
 
   /** Serves whoever can be served; called whenever a connection came back or a node changed. */
   pump(): void {
-    for (const role of ['write', 'read'] as const) {
-      const queue = this.#queues[role]
-      while (queue.length > 0) {
-        const node = this.#options.pick(role)
-        if (node === undefined) break
-        void this.#serve(queue.shift() as Waiter, node)
-      }
+    while (this.#oldestFirst().some((queue) => this.#serveNext(queue))) {
+      // Each turn serves one, so that neither role can starve the other on a node that serves both.
     }
   }
 
@@ -104,7 +99,7 @@ export class Gate {
         if (waiter.isSettled) return
         waiter.isSettled = true
         limit.clear()
-        limits.signal?.removeEventListener('abort', onAbort)
+        forget()
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
@@ -114,15 +109,31 @@ export class Gate {
         if (at >= 0) queue.splice(at, 1)
         settle(error)
       }
-      const onAbort = (): void => leave(abortReason(limits.signal as AbortSignal))
       const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
       const limit = new TimeLimit(limitMs, () =>
         leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError)),
       )
-      limits.signal?.addEventListener('abort', onAbort, { once: true })
+      const forget = onAbort(limits.signal, () => leave(abortReason(limits.signal as AbortSignal)))
       queue.push(waiter)
       this.pump()
     })
+  }
+
+  #oldestFirst(): Waiter[][] {
+    const { write, read } = this.#queues
+    const [firstWrite, firstRead] = [write[0], read[0]]
+    if (firstWrite === undefined) return firstRead === undefined ? [] : [read]
+    if (firstRead === undefined) return [write]
+    return firstRead.startedAt < firstWrite.startedAt ? [read, write] : [write, read]
+  }
+
+  #serveNext(queue: Waiter[]): boolean {
+    const [waiter] = queue
+    const node = waiter === undefined ? undefined : this.#options.pick(waiter.role)
+    if (waiter === undefined || node === undefined) return false
+    queue.shift()
+    void this.#serve(waiter, node)
+    return true
   }
 
   async #serve(waiter: Waiter, node: Node): Promise<void> {

@@ -40,6 +40,13 @@ export class Lease {
   async run(method: 'query' | 'execute', statement: DriverStatement, limits: WaitOptions = {}): Promise<DriverResult> {
     if (this.#isReleased) throw new ClosedError('released connection')
     if (limits.signal?.aborted === true) throw abortReason(limits.signal)
+    const { lost } = this.#session.connection
+    if (lost !== undefined) {
+      throw new ConnectionLostError(this.node.name, `nothing was sent: ${lost.message}`, {
+        cause: lost,
+        safeToRetry: true,
+      })
+    }
     return this.#send(method, statement, limits)
   }
 
@@ -55,7 +62,8 @@ export class Lease {
     this.#isReleased = true
     // What still runs would run on within the next borrower's transaction.
     if (this.#running > 0) this.cut(new ConnectionLostError(this.node.name, 'it was released while a statement ran'))
-    if (this.#session.isInTransaction && this.#session.isReusable) void this.#rollBack()
+    const { isInTransaction, isUnsure, isReusable } = this.#session
+    if ((isInTransaction || isUnsure) && isReusable) void this.#rollBack()
     else this.#giveBack()
   }
 
@@ -73,7 +81,7 @@ export class Lease {
       this.#session.noteResult(result)
       return result
     } catch (error) {
-      this.#session.noteError(error)
+      this.#session.noteError(error, statement.sql)
       // A privilege that one statement lacks says nothing about the node.
       if (classify(error).node !== 'misconfigured') this.node.noteError(error)
       throw error

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { AvailabilityStatus } from '../core/availability.js'
 import { Client, type ClientState } from '../core/client.js'
 import { NoEndpointError, TimeoutError, type ClosedError } from '../core/errors.js'
@@ -6,7 +5,7 @@ import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
 import { classify } from './classify.js'
-import { PoolConnection, withOutcome, type Queryable } from './connection.js'
+import { PoolConnection, wasNotSent, withOutcome, type Queryable } from './connection.js'
 import { sameComponent } from './election.js'
 import { NoWriterError, type HostReason } from './errors.js'
 import { Gate, type Role } from './gate.js'
@@ -17,6 +16,7 @@ import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, resolveMysqlOptions, type MysqlPoolOptions, type ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
 import { isPlainRead, isProvablyRead, isSingleStatement, toStatement, type StatementOptions } from './statement.js'
+import { Stop } from './stop.js'
 import { runTransaction, type Transaction, type TransactionOptions } from './transaction.js'
 import { Writer, type WriterStatus } from './writer.js'
 
@@ -56,8 +56,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
   #readers: readonly Node[] = []
-  readonly #closed = new AbortController()
-  #transactions = 0
+  readonly #transactions = new Set<Stop>()
   #idle: Deferred<undefined> | undefined
 
   /** @internal */
@@ -79,14 +78,12 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
     this.#gate = new Gate({
       queueLimit: this.#options.queueLimit,
       pick: (role) => this.#pick(role),
-      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : node.unfitFor('read') === undefined),
+      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : this.#readers.includes(node)),
       checkOut: (role, node) => this.#checkOut(role, node),
       limitMs: (role) => this.#limitMs(role),
       onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
-    // As many transactions listen as there are; the warning would go to the console.
-    setMaxListeners(0, this.#closed.signal)
     this.reader = this.#makeReader()
     for (const node of this.#nodes) node.start()
   }
@@ -119,15 +116,19 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
    * connection was lost before COMMIT; so whatever it does outside the database must bear that. When the answer to
    * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again. What `body` throws is thrown, after
    * a rollback.
+   *
+   * A statement of `body` that would begin another transaction is refused with `TransactionEndedError`. A stored
+   * procedure must not commit: when it fails afterwards that cannot be noticed, and `body` is run again.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
     this.assertOpen()
     const acquire = (limits: WaitOptions): Promise<Lease> => this.#gate.acquire('write', limits)
-    this.#transactions += 1
+    const stop = new Stop()
+    this.#transactions.add(stop)
     try {
-      return await runTransaction({ acquire, options: this.#options, closed: this.#closed.signal }, body, options)
+      return await runTransaction({ acquire, options: this.#options }, body, options, stop)
     } finally {
-      this.#transactions -= 1
+      this.#transactions.delete(stop)
       this.#noteIdle()
     }
   }
@@ -161,7 +162,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   protected override teardown(reason: ClosedError): void {
-    this.#closed.abort(reason)
+    for (const stop of this.#transactions) stop.stop(reason)
     this.#gate.close(reason)
     this.#writer.close()
     for (const node of this.#nodes) node.close(reason)
@@ -206,6 +207,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   /** Once per node and once more; the caller's own limit ends it earlier. */
   #mayRepeat(error: unknown, attempt: number, sql: string, isRepeatable: (sql: string) => boolean): boolean {
     if (attempt > this.#nodes.length || error instanceof TimeoutError || this.state === 'closed') return false
+    if (wasNotSent(error)) return true
     const { outcome, node } = classify(error)
     if (outcome === 'notExecuted') return node !== 'misconfigured' && isSingleStatement(sql)
     return outcome === 'lost' && isRepeatable(sql)
@@ -242,7 +244,7 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   }
 
   #isIdle(): boolean {
-    return this.#leases.size === 0 && this.#transactions === 0 && !this.#gate.isBusy
+    return this.#leases.size === 0 && this.#transactions.size === 0 && !this.#gate.isBusy
   }
 
   #limitMs(role: Role): number {
@@ -286,8 +288,8 @@ export class MysqlPool extends Client<CommonEvents> implements Queryable {
   #nodeChanged(node: Node): void {
     const candidates = this.#nodes.filter((each) => each.unfitFor('read') === undefined)
     this.#readers = sameComponent(candidates)
-    this.#reportHost(node)
     this.#writer.evaluate()
+    this.#reportHost(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
     if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
     this.#gate.pump()

@@ -1,6 +1,7 @@
 import { now } from '../core/timing.js'
 import type { DriverConnection, DriverResult } from './driver.js'
 import { classify } from './classify.js'
+import { cannotCommit } from './statement.js'
 
 /** SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT of the OK packet. */
 const IN_TRANSACTION = 1
@@ -18,6 +19,7 @@ export class Session {
   #isInTransaction = false
   #isAutocommit = true
   #isSpoiled = false
+  #isUnsure = false
   idleSince: number
 
   constructor(connection: DriverConnection, lifetimeMs: number) {
@@ -28,6 +30,11 @@ export class Session {
 
   get isInTransaction(): boolean {
     return this.#isInTransaction
+  }
+
+  /** True when an error may have left a transaction open: error packets carry no flags. */
+  get isUnsure(): boolean {
+    return this.#isUnsure
   }
 
   /** False once the connection is lost or must not be handed out again. */
@@ -44,16 +51,19 @@ export class Session {
     this.#isSpoiled = true
   }
 
-  noteResult([rows]: DriverResult): void {
-    const status = lastServerStatus(rows)
+  noteResult(result: DriverResult): void {
+    const status = lastServerStatus(result)
     if (status === undefined) return
+    this.#isUnsure = false
     this.#isAutocommit = (status & AUTOCOMMIT) !== 0
     this.#isInTransaction = (status & IN_TRANSACTION) !== 0 || !this.#isAutocommit
   }
 
-  noteError(error: unknown): void {
+  /** `sql` is what the server answered with an error. */
+  noteError(error: unknown, sql: string): void {
     const { connection, outcome } = classify(error)
     if (connection === 'destroy') this.#isSpoiled = true
+    if (outcome === 'rolledBack' || !cannotCommit(sql)) this.#isUnsure = true
     if (outcome !== 'rolledBack') return
     this.#isInTransaction = false
     // The next statement would open another transaction that nobody commits.
@@ -61,13 +71,13 @@ export class Session {
   }
 }
 
-/** The flags of the last OK packet of a result; `undefined` for rows. */
-function lastServerStatus(rows: unknown): number | undefined {
-  if (Array.isArray(rows)) {
-    const last: unknown = rows.at(-1)
-    return isHeader(last) ? last.serverStatus : undefined
-  }
-  return isHeader(rows) ? rows.serverStatus : undefined
+/** The flags of the last OK packet of a result; `undefined` when there were only rows. */
+function lastServerStatus([rows, fields]: DriverResult): number | undefined {
+  if (isHeader(rows)) return rows.serverStatus
+  // Of several results: fields are lists then, or missing where there are no rows.
+  const [first] = Array.isArray(fields) ? (fields as unknown[]) : []
+  if (!Array.isArray(rows) || (first !== undefined && !Array.isArray(first))) return undefined
+  return rows.findLast(isHeader)?.serverStatus
 }
 
 function isHeader(value: unknown): value is { serverStatus: number } {

@@ -1,4 +1,5 @@
 import { InvalidOptionError } from '../core/errors.js'
+import { bareText } from './bare-text.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { DriverStatement } from './driver.js'
 
@@ -24,8 +25,6 @@ export function toStatement(sql: string | StatementOptions, values?: unknown): S
   return { driver: values === undefined ? rest : { ...rest, values }, limits: { timeoutMs, signal } }
 }
 
-const QUOTED_OR_COMMENT =
-  /'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`|\/\*(?!M?!)[\s\S]*?\*\/|--\s[^\n]*|#[^\n]*/g
 const READ_VERB = /^[\s(]*(?:select|show|describe|desc|explain|table|values)\b/i
 /** Locks, assignments, output, several statements and executable comments: not reads, or not only. */
 const SIDE_EFFECT =
@@ -55,14 +54,6 @@ export function isProvablyRead(sql: string): boolean {
   return [...bareText(sql).matchAll(/([\w$]+)\s*\(/g)].every(([, name]) => PURE.has((name as string).toLowerCase()))
 }
 
-/** The text without what is quoted or commented out; executable comments stay. A quoted name is a name still. */
-function bareText(sql: string): string {
-  return sql.replaceAll(QUOTED_OR_COMMENT, (part) => {
-    if (part.startsWith("'")) return "''"
-    return /^["`]/.test(part) ? ' quoted_name ' : ' '
-  })
-}
-
 /** True for a read as its caller sees it: what goes through the reader, functions of any kind included. @internal */
 export function isPlainRead(sql: string): boolean {
   const bare = bareText(sql)
@@ -84,4 +75,18 @@ const STAYS_OPEN =
 /** True for a statement that surely does not commit the transaction it runs in. @internal */
 export function cannotCommit(sql: string): boolean {
   return isSingleStatement(sql) && STAYS_OPEN.test(bareText(sql)) && !/\bautocommit\b/i.test(sql)
+}
+
+/** True for a CALL, which may do anything to the transaction it runs in. @internal */
+export function isCall(sql: string): boolean {
+  return /^\s*call\b/i.test(bareText(sql))
+}
+
+/** Ends the transaction and begins another, which no flag of the server shows. */
+const BEGINS = /(?:^|;)\s*(?:begin(?!\s+not\b)|start\s+transaction|xa|(?:commit|rollback)\b[^;]*\bchain)\b/i
+
+/** True for a text that ends a transaction and leaves the connection in another one. @internal */
+export function beginsAnother(sql: string): boolean {
+  // Most texts have none of these words: looking for them costs less than taking the text apart.
+  return /\b(?:begin|start|xa|chain)\b/i.test(sql) && BEGINS.test(bareText(sql))
 }

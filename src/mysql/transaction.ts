@@ -1,14 +1,15 @@
 import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
-import { waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, sleep } from '../core/timing.js'
+import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import { abortReason, now, onAbort, sleep } from '../core/timing.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit, withOutcome, type Queryable } from './connection.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { QueryResult, Row } from './result.js'
-import { toStatement, type StatementOptions } from './statement.js'
+import { beginsAnother, cannotCommit, isCall, toStatement, type StatementOptions } from './statement.js'
+import type { Stop } from './stop.js'
 
 /** Options of `pool.transaction`. */
 export interface TransactionOptions extends WaitOptions {
@@ -27,15 +28,16 @@ export interface TransactionOptions extends WaitOptions {
  */
 export class Transaction implements Queryable {
   readonly #lease: Lease
-  readonly #signal: AbortSignal
+  readonly #stop: Stop
   #tail: Promise<unknown> = Promise.resolve()
-  #ended: TransactionEndedError | undefined
+  #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
+  #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** @internal */
-  constructor(lease: Lease, signal: AbortSignal) {
+  constructor(lease: Lease, stop: Stop) {
     this.#lease = lease
-    this.#signal = signal
+    this.#stop = stop
   }
 
   /** `host:port` of the node it runs on. */
@@ -45,7 +47,7 @@ export class Transaction implements Queryable {
 
   /** Aborted when the transaction's limit runs out, its caller gives up, or the pool is destroyed. */
   get signal(): AbortSignal {
-    return this.#signal
+    return this.#stop.signal
   }
 
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
@@ -60,11 +62,13 @@ export class Transaction implements Queryable {
   async settle(): Promise<void> {
     await this.#tail
     this.#assertAlive()
+    // What the function has left behind must not run after the COMMIT.
+    this.#isOver = true
   }
 
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
-    this.#ended ??= new TransactionEndedError('it was committed or rolled back')
+    this.#isOver = true
     await this.#tail
   }
 
@@ -94,6 +98,10 @@ export class Transaction implements Queryable {
   async #run<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
     this.#assertAlive()
     const { driver, limits } = toStatement(sql, values)
+    if (beginsAnother(driver.sql)) {
+      this.#ended = new TransactionEndedError('its function asked to begin another one, and was refused')
+      throw this.#ended
+    }
     try {
       const result = (await this.#lease.run(method, driver, limits)) as unknown as QueryResult<T>
       if (!this.#lease.isInTransaction) {
@@ -107,11 +115,18 @@ export class Transaction implements Queryable {
       const isFinal =
         told instanceof TimeoutError || told instanceof StatementOutcomeUnknownError || node === 'misconfigured'
       if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error: told, outcome }
+      // It may be committed: whatever the function makes of it, it must not be run again.
+      if (told instanceof StatementOutcomeUnknownError) this.#ended ??= told
+      // DDL and its kin commit before they fail. A procedure may, too, which is said in the documentation.
+      else if (outcome !== 'lost' && !cannotCommit(driver.sql) && !isCall(driver.sql)) {
+        this.#ended ??= new TransactionEndedError('a statement failed that may have committed it', toError(error))
+      }
       throw told
     }
   }
 
   #assertAlive(): void {
+    if (this.#isOver) this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     if (this.#ended === undefined && !this.#lease.isInTransaction) {
       const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
       const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
@@ -125,8 +140,6 @@ export class Transaction implements Queryable {
 export interface TransactionHost {
   readonly acquire: (limits: WaitOptions) => Promise<Lease>
   readonly options: Pick<ResolvedMysqlPoolOptions, 'maxRetries' | 'retryIntervalMs' | 'maxRetryIntervalMs'>
-  /** Aborted when the pool is destroyed. */
-  readonly closed: AbortSignal
 }
 
 type Body<T> = (tx: Transaction) => Promise<T>
@@ -137,35 +150,53 @@ type Attempt<T> =
  * Runs `body` in a transaction until it is committed, or until an error that running it again cannot mend.
  *
  * A lost connection runs it again at once (there is a new writer), a deadlock after a pause. What is not known to have
- * failed is never repeated, and when the caller's limit cuts a COMMIT short its outcome is unknown. @internal
+ * failed is never repeated, and when the caller's limit cuts a COMMIT short its outcome is unknown. `stop` ends it.
+ * @internal
  */
-export async function runTransaction<T>(host: TransactionHost, body: Body<T>, options: TransactionOptions): Promise<T> {
-  const stop = new AbortController()
-  const outside = options.signal === undefined ? host.closed : AbortSignal.any([host.closed, options.signal])
-  const run = new TransactionRun(host, body, options, AbortSignal.any([stop.signal, outside]))
-  const late = (elapsedMs: number): Error => run.interrupted(new TimeoutError('operation', elapsedMs, 'transaction'))
-  try {
-    return await waitWithin(run.repeat(), { timeoutMs: options.timeoutMs, signal: outside }, late, (reason) =>
-      stop.abort(reason),
-    )
-  } catch (error) {
-    throw outside.aborted ? run.interrupted(error) : error
-  }
+export function runTransaction<T>(
+  host: TransactionHost,
+  body: Body<T>,
+  options: TransactionOptions,
+  stop: Stop,
+): Promise<T> {
+  const { timeoutMs, signal } = options
+  const startedAt = now()
+  const run = new TransactionRun(host, body, options, stop)
+  const late = (): void => stop.stop(new TimeoutError('operation', now() - startedAt, 'transaction'))
+  const limit = timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, late)
+  if (signal?.aborted === true) stop.stop(abortReason(signal))
+  const forget = onAbort(signal, () => stop.stop(abortReason(signal as AbortSignal)))
+  return new Promise<T>((resolve, reject) => {
+    const end = (): void => {
+      limit?.clear()
+      forget()
+    }
+    const fail = (error: unknown): void => {
+      end()
+      reject(stop.reason === undefined ? error : run.interrupted(error))
+    }
+    // Told at once: what is cut on the way may take its time to end.
+    stop.onStop(fail)
+    run.repeat().then((value) => {
+      end()
+      resolve(value)
+    }, fail)
+  })
 }
 
 class TransactionRun<T> {
   readonly #host: TransactionHost
   readonly #body: Body<T>
   readonly #options: TransactionOptions
-  readonly #signal: AbortSignal
+  readonly #stop: Stop
   /** The node that was sent a COMMIT and has not answered. */
   #committingOn: string | undefined
 
-  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, signal: AbortSignal) {
+  constructor(host: TransactionHost, body: Body<T>, options: TransactionOptions, stop: Stop) {
     this.#host = host
     this.#body = body
     this.#options = options
-    this.#signal = signal
+    this.#stop = stop
   }
 
   /** What the caller is told who gives up now, for `reason`. */
@@ -179,25 +210,24 @@ class TransactionRun<T> {
     const { maxRetries = poolRetries } = this.#options
     const backoff = { initialMs: retryIntervalMs, factor: 2, maxMs: maxRetryIntervalMs }
     for (let attempt = 1, conflicts = 0; ; attempt += 1) {
-      const lease = await this.#host.acquire({ signal: this.#signal })
+      const lease = await this.#host.acquire({ signal: this.#stop.signal })
       const result = await this.#attempt(lease)
       if ('value' in result) return result.value
-      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#signal.aborted) throw result.error
+      if (attempt > maxRetries || !isRerunnable(result.outcome) || this.#stop.reason !== undefined) throw result.error
       if (result.isBusy || result.outcome === 'rolledBack' || result.outcome === 'lockWait') {
         conflicts += 1
-        await sleep(backoffDelay(conflicts, backoff), this.#signal)
+        await sleep(backoffDelay(conflicts, backoff), this.#stop.signal)
       }
     }
   }
 
   /** One run of the function; `statementFailed` stands for everything that must not be run again. */
   async #attempt(lease: Lease): Promise<Attempt<T>> {
-    const tx = new Transaction(lease, this.#signal)
-    const onAbort = (): void => lease.cut(abortReason(this.#signal))
-    this.#signal.addEventListener('abort', onAbort, { once: true })
+    const tx = new Transaction(lease, this.#stop)
+    const forget = this.#stop.onStop((reason) => lease.cut(reason))
     let isInBody = false
     try {
-      if (this.#signal.aborted) throw abortReason(this.#signal)
+      if (this.#stop.reason !== undefined) throw this.#stop.reason
       await this.#begin(lease)
       isInBody = true
       const value = await this.#body(tx)
@@ -209,7 +239,7 @@ class TransactionRun<T> {
       const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
       return { error, outcome, isBusy: classify(error).node === 'busy' }
     } finally {
-      this.#signal.removeEventListener('abort', onAbort)
+      forget()
       await tx.end()
       lease.release()
     }
@@ -224,11 +254,16 @@ class TransactionRun<T> {
   }
 
   async #commit(lease: Lease): Promise<void> {
-    if (this.#signal.aborted) throw abortReason(this.#signal)
+    if (this.#stop.reason !== undefined) throw this.#stop.reason
     this.#committingOn = lease.node.name
     try {
       await commit(lease)
     } catch (error) {
+      // Nothing was written, so that nothing can be lost.
+      if (this.#options.readOnly === true && error instanceof CommitOutcomeUnknownError) {
+        this.#committingOn = undefined
+        return
+      }
       // Known again, unless it is what makes it unknown.
       if (!(error instanceof CommitOutcomeUnknownError)) this.#committingOn = undefined
       throw error
