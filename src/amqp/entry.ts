@@ -1,6 +1,6 @@
 import { TimeoutError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, now } from '../core/timing.js'
+import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
 import { PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
 
@@ -37,8 +37,7 @@ export class Entry {
   #reject!: (error: Error) => void
   readonly #startedAt = now()
   readonly #limit: TimeLimit
-  readonly #signal: AbortSignal | undefined
-  readonly #onAbort = (): void => this.#giveUp(abortReason(this.#signal as AbortSignal))
+  readonly #forgetSignal: () => void
   readonly #onSettled: (entry: Entry) => void
 
   constructor(
@@ -57,8 +56,7 @@ export class Entry {
       const cause = whyWaiting()
       this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
     })
-    this.#signal = wait.signal
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#forgetSignal = onAbort(wait.signal, () => this.#giveUp(abortReason(wait.signal as AbortSignal)))
   }
 
   get id(): string {
@@ -118,7 +116,7 @@ export class Entry {
     if (this.#isSettled) return
     this.#isSettled = true
     this.#limit.clear()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#forgetSignal()
     if (error === undefined) this.#resolve()
     else this.#reject(error)
     this.#onSettled(this)

@@ -1,4 +1,4 @@
-import { abortReason } from '../core/timing.js'
+import { abortReason, onAbort } from '../core/timing.js'
 
 /** Hands a value that comes and goes to whoever waits for it. @internal */
 export class Waiters<T> {
@@ -33,22 +33,21 @@ export class Waiters<T> {
     if (this.#closed !== undefined) throw this.#closed
     if (signal.aborted) throw abortReason(signal)
     return new Promise<T>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiting.delete(waiter)
-        reject(abortReason(signal))
-      }
       const waiter = {
         resolve: (value: T): void => {
-          signal.removeEventListener('abort', onAbort)
+          forget()
           resolve(value)
         },
         reject: (error: Error): void => {
-          signal.removeEventListener('abort', onAbort)
+          forget()
           reject(error)
         },
       }
       this.#waiting.add(waiter)
-      signal.addEventListener('abort', onAbort, { once: true })
+      const forget = onAbort(signal, () => {
+        this.#waiting.delete(waiter)
+        reject(abortReason(signal))
+      })
     })
   }
 }

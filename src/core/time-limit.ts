@@ -1,4 +1,4 @@
-import { abortReason, now } from './timing.js'
+import { abortReason, now, onAbort } from './timing.js'
 
 /** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. */
 const TOLERATED_LATENESS_MS = 20
@@ -93,17 +93,16 @@ export async function waitWithin<T>(
   return new Promise<T>((resolve, reject) => {
     const finish = (): void => {
       limit?.clear()
-      signal?.removeEventListener('abort', onAbort)
+      forget()
     }
     const abandon = (reason: Error): void => {
       finish()
       reject(reason)
       onAbandoned?.(reason)
     }
-    const onAbort = (): void => abandon(abortReason(signal as AbortSignal))
     const limit =
       timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, () => abandon(onTimeout(now() - startedAt)))
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const forget = onAbort(signal, () => abandon(abortReason(signal as AbortSignal)))
     work.then(
       (value) => {
         finish()

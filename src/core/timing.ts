@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** Milliseconds of a clock that never jumps; only differences mean anything. @internal */
 export function now(): number {
   return performance.now()
@@ -7,6 +9,18 @@ export function now(): number {
 export function abortReason(signal: AbortSignal): Error {
   const reason: unknown = signal.reason
   return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
+}
+
+/**
+ * Calls `listener` when `signal` is aborted; returns what takes that back.
+ *
+ * One signal may end any number of calls, of which Node would warn on the console. @internal
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return () => undefined
+  setMaxListeners(0, signal)
+  signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
 }
 
 /** A promise with its handles outside; its rejection is never "unhandled", the settling side owns it. @internal */
@@ -48,14 +62,13 @@ export class Deferred<T> {
 export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted === true) throw abortReason(signal)
   await new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => {
-      clearTimeout(timer)
-      reject(abortReason(signal as AbortSignal))
-    }
     const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort)
+      forget()
       resolve()
     }, ms)
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const forget = onAbort(signal, () => {
+      clearTimeout(timer)
+      reject(abortReason(signal as AbortSignal))
+    })
   })
 }

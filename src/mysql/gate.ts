@@ -1,6 +1,6 @@
 import { toError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, now } from '../core/timing.js'
+import { abortReason, now, onAbort } from '../core/timing.js'
 import { QueueFullError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { Node } from './node.js'
@@ -107,7 +107,7 @@ export class Gate {
         if (waiter.isSettled) return
         waiter.isSettled = true
         limit.clear()
-        limits.signal?.removeEventListener('abort', onAbort)
+        forget()
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
@@ -117,12 +117,11 @@ export class Gate {
         if (at >= 0) queue.splice(at, 1)
         settle(error)
       }
-      const onAbort = (): void => leave(abortReason(limits.signal as AbortSignal))
       const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
       const limit = new TimeLimit(limitMs, () =>
         leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError)),
       )
-      limits.signal?.addEventListener('abort', onAbort, { once: true })
+      const forget = onAbort(limits.signal, () => leave(abortReason(limits.signal as AbortSignal)))
       queue.push(waiter)
       this.pump()
     })

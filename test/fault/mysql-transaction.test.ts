@@ -154,6 +154,20 @@ describe('the function of a transaction', () => {
   })
 })
 
+test('reads and writes of one node wait in one line', async () => {
+  let isOver = false
+  const write = async (): Promise<void> => {
+    while (!isOver) await db.query('INSERT INTO t VALUES (1)')
+  }
+  const writers = Promise.all(Array.from({ length: 4 }, write))
+  try {
+    await settles(db.reader.query('SELECT 1'))
+  } finally {
+    isOver = true
+    await settles(writers)
+  }
+})
+
 test('a packet that is too large is an error of its statement, and not of its node', async () => {
   let runs = 0
   failOnce('INSERT', 1153, true)

@@ -60,12 +60,15 @@ test('a quiet pool goes back to the preferred node once that is old enough, and 
   const changes: { readonly to: string | undefined; readonly at: number }[] = []
   db.on('failover', ({ to }) => changes.push({ to, at: performance.now() }))
   let backAt = Infinity
-  db.on('hostUp', () => (backAt = Math.min(backAt, performance.now())))
+  db.on('hostUp', ({ host }) => {
+    if (host === first) backAt = Math.min(backAt, performance.now())
+  })
   await kill('galera', 1)
-  await expect.poll(() => changes.map(({ to }) => to), { timeout: 30_000 }).toEqual([second])
+  await expect.poll(() => changes[0]?.to, { timeout: 30_000 }).toBe(second)
   await start('galera', 1)
-  await expect.poll(() => changes.map(({ to }) => to), { timeout: 60_000 }).toEqual([second, first])
-  expect((changes[1]?.at ?? 0) - backAt).toBeGreaterThan(failbackDelayMs - 100)
+  // By way of the third when the second is chosen to be the donor.
+  await expect.poll(() => changes.at(-1)?.to, { timeout: 60_000 }).toBe(first)
+  expect((changes.at(-1)?.at ?? 0) - backAt).toBeGreaterThan(failbackDelayMs - 100)
   await expect(db.query('SELECT 1 AS one')).resolves.toMatchObject([[{ one: 1 }], {}])
   await db.close()
 })
