@@ -20,8 +20,10 @@ import {
 /** What {@link Autocommit} needs of the pool. @internal */
 export interface AutocommitHost {
   /** Throws when the pool takes no more work. */
-  readonly assertOpen: () => void
+  readonly assertTaken: () => void
   readonly acquire: (role: Role, limits: WaitOptions) => Lease | Promise<Lease>
+  /** Told when nothing runs any more. */
+  readonly onIdle: () => void
   /** False when repeating is pointless. */
   readonly mayRepeat: (attempt: number) => boolean
 }
@@ -42,9 +44,15 @@ interface Run<R> {
 /** Single statements outside of transactions: each on a connection of its own, repeated when that is harmless. @internal */
 export class Autocommit {
   readonly #host: AutocommitHost
+  #running = 0
 
   constructor(host: AutocommitHost) {
     this.#host = host
+  }
+
+  /** True while statements run, also between two attempts of one. */
+  get isBusy(): boolean {
+    return this.#running > 0
   }
 
   async statement<T>(
@@ -70,7 +78,17 @@ export class Autocommit {
   }
 
   async #run<R>(role: Role, statement: DriverStatement, how: Run<R>): Promise<R> {
-    this.#host.assertOpen()
+    this.#host.assertTaken()
+    this.#running += 1
+    try {
+      return await this.#repeat(role, statement, how)
+    } finally {
+      this.#running -= 1
+      if (this.#running === 0) this.#host.onIdle()
+    }
+  }
+
+  async #repeat<R>(role: Role, statement: DriverStatement, how: Run<R>): Promise<R> {
     const { limits, isCausal, isRepeatable, send, left } = how
     const startedAt = now()
     for (let attempt = 1, at = role; ; attempt += 1) {

@@ -8,14 +8,14 @@ export interface Call {
   readonly connection: DriverConnection | undefined
 }
 
-/** How often the oldest call is looked at, in milliseconds. */
+/** How often they are looked at while one is unanswered, in milliseconds. */
 const CHECK_INTERVAL_MS = 50
 
 /**
  * The statements under way on one node, and the suspicion that grows when one stays unanswered.
  *
  * A frozen node's kernel still accepts connections and acknowledges data: only an answer that never comes tells. One
- * timer looks at the oldest call; a timer per call would cost more than the call. @internal
+ * timer looks at all calls; a timer per call would cost more than the call. @internal
  */
 export class Calls {
   readonly #running = new Set<Call>()
@@ -74,10 +74,22 @@ export class Calls {
     this.#timer = undefined
     // After a stall of our own the answer may already wait in the socket: look again after one poll phase.
     setImmediate(() => {
-      const [oldest] = this.#running
-      if (oldest === undefined) return
+      if (this.#running.size === 0) return
       this.#timer ??= setTimeout(() => this.#check(), CHECK_INTERVAL_MS).unref()
-      if (now() - oldest.startedAt >= this.#suspectAfterMs) this.#onSilence(oldest.startedAt)
+      // The youngest: what the node has answered since an older one began says less about it.
+      const silent = this.olderThan(this.#suspectAfterMs).at(-1)
+      if (silent !== undefined) this.#onSilence(silent.startedAt)
     })
   }
+}
+
+/**
+ * How long a node may say nothing at all before it is suspected for a call that began at `startedAt` and has no answer.
+ *
+ * What it answered later, to others, excuses the call: it is slow, or waits for a lock. The longer it is known to be slow
+ * the less it says, or one slow statement would have its node asked several times a second for as long as it runs.
+ * @internal
+ */
+export function patienceMs(startedAt: number, heardAt: number, suspectAfterMs: number): number {
+  return Math.max(suspectAfterMs, (heardAt - startedAt) / 2)
 }

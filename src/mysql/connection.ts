@@ -5,7 +5,7 @@ import { classify } from './classify.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
-import { rowStream, type RowStream } from './row-stream.js'
+import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import { cannotCommit, isProvablyRead, toStatement, type StatementOptions, type StreamOptions } from './statement.js'
 
 /** Runs statements; what the pool, its connections and its transactions have in common. */
@@ -61,14 +61,8 @@ export class PoolConnection implements Queryable {
 
   stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
     const { driver, limits, highWaterMark } = toStatement(sql, values)
-    return rowStream<T>(async (sink) => {
-      const wasInTransaction = this.#lease.isInTransaction
-      try {
-        await this.#lease.stream(driver, sink, limits)
-      } catch (error) {
-        throw withOutcome(error, this.#lease, driver.sql, wasInTransaction)
-      }
-    }, highWaterMark)
+    const fill = (sink: RowSink): Promise<void> => this.#lease.stream(driver, sink, limits)
+    return rowStream<T>((sink) => judged(this.#lease, driver.sql, () => fill(sink)), highWaterMark)
   }
 
   /** Begins a transaction. */
@@ -116,11 +110,15 @@ export async function runOn<T>(
   values?: unknown,
 ): Promise<QueryResult<T>> {
   const { driver, limits } = toStatement(sql, values)
+  return (await judged(lease, driver.sql, () => lease.run(method, driver, limits))) as unknown as QueryResult<T>
+}
+
+async function judged<R>(lease: Lease, sql: string, send: () => Promise<R>): Promise<R> {
   const wasInTransaction = lease.isInTransaction
   try {
-    return (await lease.run(method, driver, limits)) as unknown as QueryResult<T>
+    return await send()
   } catch (error) {
-    throw withOutcome(error, lease, driver.sql, wasInTransaction)
+    throw withOutcome(error, lease, sql, wasInTransaction)
   }
 }
 

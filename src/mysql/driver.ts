@@ -5,7 +5,7 @@ import type { Dialled, Dialler } from '../core/dialler.js'
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { ConnectionLostError, toError } from '../core/errors.js'
 import { TimeLimit } from '../core/time-limit.js'
-import { abortReason } from '../core/timing.js'
+import { abortReason, onAbort } from '../core/timing.js'
 
 /** A statement in mysql2's object form. @internal */
 export interface DriverStatement {
@@ -59,6 +59,8 @@ export class DriverConnection {
     this.dialled = dialled
     // mysql2 emits 'error' when an idle connection dies; without a listener that ends the process.
     connection.on('error', (error: Error) => this.#end(error))
+    // mysql2 goes on, and takes one answer for another.
+    connection.on('warn', (error: Error) => this.#end(error))
     connection.on('end', () => this.#end(new Error('the server closed the connection')))
     socket.on('close', () => this.#end(new Error('the socket was closed')))
     if (socket.destroyed) this.#end(new Error('the socket was closed'))
@@ -255,7 +257,7 @@ function shakeHands(dialled: Dialled, options: DialOptions, signal: AbortSignal)
       return
     }
     const finish = (): void => {
-      signal.removeEventListener('abort', onAbort)
+      forget()
       connection.removeListener('connect', onConnect)
     }
     const fail = (error: Error): void => {
@@ -263,14 +265,13 @@ function shakeHands(dialled: Dialled, options: DialOptions, signal: AbortSignal)
       cut(socket, error)
       reject(error)
     }
-    const onAbort = (): void => fail(abortReason(signal))
     const onConnect = (): void => {
       finish()
       connection.removeListener('error', onError)
       resolve(new DriverConnection(connection, dialled, options.endpoint))
     }
     const onError = (error: unknown): void => fail(toError(error))
-    signal.addEventListener('abort', onAbort, { once: true })
+    const forget = onAbort(signal, () => fail(abortReason(signal)))
     connection.once('connect', onConnect)
     // Stays after a failure: a second error of the same dead connection must find a listener.
     connection.on('error', onError)

@@ -54,7 +54,8 @@ const SAME_NODE_ASK_LIMIT_MS = 1000
 const ASK_BACKOFF = { initialMs: 20, factor: 2, maxMs: 500 }
 const PREPARE_ATTEMPTS = 5
 const SWEEP_ROWS = 500
-const SWEEP_LIMIT_MS = 5000
+/** For all of one sweep, in milliseconds. */
+const SWEEP_LIMIT_MS = 10_000
 /** Pauses between sweeps: about a minute, or a moment while there is more. */
 const SWEEP_PAUSE_MS = 60_000
 const SWEEP_MORE_PAUSE_MS = 50
@@ -184,7 +185,7 @@ export class Fence {
   async #sweep(): Promise<void> {
     let found = 0
     try {
-      const limits = { timeoutMs: SWEEP_LIMIT_MS }
+      const limits = { signal: AbortSignal.timeout(SWEEP_LIMIT_MS) }
       const lease = await this.#options.acquire(limits)
       try {
         const below = lowestFenceId(Date.now() - KEEP_HOURS * HOUR_MS)

@@ -31,6 +31,8 @@ interface Waiter {
   readonly role: Role
   readonly startedAt: number
   readonly settle: (result: Lease | Error) => void
+  /** Waits for so long from now at most. */
+  readonly shorten: (limitMs: number) => void
   isSettled: boolean
   lastError: Error | undefined
 }
@@ -85,6 +87,11 @@ export class Gate {
     }
   }
 
+  /** The limits of those who wait are now what they are for who comes now, unless they end earlier. */
+  shorten(role: Role): void {
+    for (const waiter of this.#queues[role]) waiter.shorten(this.#options.limitMs(role))
+  }
+
   /** Rejects everyone who waits now. */
   rejectAll(error: Error): void {
     for (const queue of Object.values(this.#queues)) {
@@ -111,16 +118,22 @@ export class Gate {
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
-      const waiter: Waiter = { role, startedAt: now(), settle, isSettled: false, lastError: undefined }
+      const expire = (): void => leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError))
+      const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
+      let limit = new TimeLimit(limitMs, expire)
+      let dueAt = now() + limitMs
+      const shorten = (leftMs: number): void => {
+        if (waiter.isSettled || now() + leftMs >= dueAt) return
+        limit.clear()
+        limit = new TimeLimit(leftMs, expire)
+        dueAt = now() + leftMs
+      }
+      const waiter: Waiter = { role, startedAt: now(), settle, shorten, isSettled: false, lastError: undefined }
       const leave = (error: Error): void => {
         const at = queue.indexOf(waiter)
         if (at >= 0) queue.splice(at, 1)
         settle(error)
       }
-      const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
-      const limit = new TimeLimit(limitMs, () =>
-        leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError)),
-      )
       const forget = onAbort(limits.signal, () => leave(abortReason(limits.signal as AbortSignal)))
       queue.push(waiter)
       this.pump()
@@ -150,13 +163,21 @@ export class Gate {
       waiter.lastError = lease
       if (this.#closed !== undefined) waiter.settle(this.#closed)
       if (waiter.isSettled) return
-      this.#queues[waiter.role].unshift(waiter)
+      this.#queueAgain(waiter)
       this.pump()
       return
     }
     // Its caller left meanwhile: the connection goes to the next.
     if (waiter.isSettled) lease.release()
     else waiter.settle(lease)
+  }
+
+  /** Where it was in the order they came: others may have come back before it. */
+  #queueAgain(waiter: Waiter): void {
+    const queue = this.#queues[waiter.role]
+    const at = queue.findIndex(({ startedAt }) => startedAt > waiter.startedAt)
+    queue.splice(at < 0 ? queue.length : at, 0, waiter)
+    waiter.shorten(this.#options.limitMs(waiter.role))
   }
 
   async #tryCheckOut(role: Role, node: Node): Promise<Lease | Error> {

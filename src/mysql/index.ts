@@ -13,13 +13,14 @@
  * @module
  */
 export { createPool, MysqlPool } from './pool.js'
-export type { MysqlPoolEvents, MysqlPoolStatus, Reader } from './pool.js'
+export type { MysqlPoolEvents, Reader } from './pool.js'
+export type { MysqlPoolStatus } from './pool-status.js'
 export type { LeakEvent } from './leaks.js'
 export type { MysqlPoolOptions, MysqlHostOption } from './options.js'
 export { PoolConnection } from './connection.js'
 export type { Queryable } from './connection.js'
 export { Transaction } from './transaction.js'
-export type { TransactionOptions } from './transaction.js'
+export type { TransactionOptions } from './transaction-options.js'
 export type { FenceStatus } from './fence.js'
 export type { ReadOptions, StatementOptions, StreamOptions } from './statement.js'
 export type { RowStream } from './row-stream.js'

@@ -1,6 +1,6 @@
 import { ClosedError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, now, sleep } from '../core/timing.js'
+import { abortReason, now, onAbort, sleep } from '../core/timing.js'
 import type { Call } from './calls.js'
 import { classify } from './classify.js'
 import { StreamOpenError } from './errors.js'
@@ -84,7 +84,7 @@ export class Lease {
       flow.demand()
     }
     this.#sink = sink
-    sink.left.addEventListener('abort', onLeft, { once: true })
+    const forget = onAbort(sink.left, onLeft)
     try {
       await this.#settle(
         connection.rows(statement, (row) => flow.take(row)),
@@ -92,7 +92,7 @@ export class Lease {
         limits,
       )
     } finally {
-      sink.left.removeEventListener('abort', onLeft)
+      forget()
       drainLimit?.clear()
       flow.end()
       this.#sink = undefined
@@ -182,7 +182,12 @@ export class Lease {
 }
 
 /** Waits until `count` says that no lease is left, for `limitMs` at most. Rejects with the signal's reason. @internal */
-export async function releasedWithin(count: () => number, limitMs: number, signal: AbortSignal): Promise<void> {
+export async function releasedWithin(
+  count: () => number,
+  limitMs: number,
+  signal: AbortSignal,
+  lookMs = 5,
+): Promise<void> {
   const deadline = now() + limitMs
-  while (count() > 0 && now() < deadline) await sleep(Math.min(5, limitMs), signal)
+  while (count() > 0 && now() < deadline) await sleep(Math.min(lookMs, limitMs), signal)
 }

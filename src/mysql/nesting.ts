@@ -27,6 +27,11 @@ export class Nesting {
     if (options.followTransactions) this.#scopes = new AsyncLocalStorage()
   }
 
+  /** True within the function of a transaction. */
+  get isInside(): boolean {
+    return this.#current() !== undefined
+  }
+
   /** Runs the function of a transaction, so that its checkouts are known by their asynchronous context. */
   run<T>(tx: Transaction, body: (tx: Transaction) => Promise<T>): Promise<T> {
     if (this.#scopes === undefined) return body(tx)

@@ -1,22 +1,20 @@
-import { Dialler } from '../core/dialler.js'
 import { formatEndpoint } from '../core/endpoint.js'
 import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { Lifecycle } from '../core/lifecycle.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
-import { Calls } from './calls.js'
+import { Calls, patienceMs } from './calls.js'
 import { classify } from './classify.js'
-import { dial, type DriverConnection } from './driver.js'
 import { Fitness } from './fitness.js'
 import { FlowCheck } from './flow-check.js'
 import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
-import { identityFrom, identityStatement, readValues } from './identity.js'
+import { identityStatement } from './identity.js'
+import { NodeDialler } from './node-dialler.js'
 import { NodePool } from './node-pool.js'
 import { Killer, type Victim } from './killer.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
 import { Prober } from './prober.js'
-import { setUpSession } from './session-setup.js'
 
 /** While a node is suspect it is asked so often, in milliseconds. */
 const SUSPECT_INTERVAL_MS = 250
@@ -24,8 +22,6 @@ const SUSPECT_INTERVAL_MS = 250
 const DOWN_INTERVAL_MS = 1000
 /** The probe dials anew so often: nothing else notices that the host leads to another server while the old one lives. */
 const RENEWAL_INTERVAL_MS = 30_000
-/** Options of the caller that would change what a probe's answer looks like are put back. */
-const PROBE_OPTIONS = { multipleStatements: true, rowsAsArray: false, nestTables: false, typeCast: true }
 /** A second look so soon after the first answer shows which node the other clients write to. */
 const SECOND_LOOK_MS = 100
 /** Wrong credentials are not tried again for so long: servers lock accounts. */
@@ -47,7 +43,7 @@ export class Node {
   readonly calls: Calls
   readonly #options: ResolvedMysqlPoolOptions
   readonly #listener: NodeListener
-  readonly #dialler: Dialler
+  readonly #dialler: NodeDialler
   readonly #prober: Prober
   readonly #killer: Killer
   readonly #fitness: Fitness
@@ -80,12 +76,19 @@ export class Node {
     this.name = formatEndpoint(host.endpoint)
     this.#options = options
     this.#listener = listener
-    this.#dialler = new Dialler(host.endpoint, options.localAddress, options.lookup)
+    this.#dialler = new NodeDialler({
+      name: this.name,
+      host,
+      options,
+      expected: () => ({ isGalera: this.#report?.isGalera === true, serverId: this.serverId }),
+      onAddresses: (addresses) => this.#follow(addresses),
+      onOther: () => this.#renew(),
+    })
     this.#fitness = new Fitness(options.failbackDelayMs)
     this.calls = new Calls(options.suspectAfterMs, (silentSince) => this.#silent(silentSince))
     this.#prober = new Prober({
       name: this.name,
-      dial: (signal) => this.#dialProbe(signal),
+      dial: (signal) => this.#dialler.probe(signal),
       onAnswer: (report, askedAt) => this.#answered(report, askedAt),
       onMiss: (error) => this.#missed(error),
       onLost: (error) => this.suspect(error),
@@ -109,7 +112,7 @@ export class Node {
       maxLifetimeMs: options.maxLifetimeMs,
       validateAfterIdleMs: options.validateAfterIdleMs,
       validateTimeoutMs: options.probeTimeoutMs,
-      dial: (signal) => this.#dialSession(signal),
+      dial: (signal) => this.#dialler.session(signal),
       onFailure: (error) => this.noteFailure(error),
       onRoom: () => listener.onRoom(),
     })
@@ -234,7 +237,7 @@ export class Node {
     const call = this.calls.start()
     try {
       const results = (await this.#prober.run(`${read}; ${sql}`, limits)) as readonly unknown[]
-      this.#assertServer(results.at(-1), isGalera)
+      this.#dialler.assertServer(results.at(-1), isGalera)
     } finally {
       this.calls.end(call, false)
     }
@@ -296,10 +299,8 @@ export class Node {
 
   #silent(silentSince: number): void {
     if (this.state === 'up') this.#flowCheck.look()
-    // Whatever the node has answered since then excuses the call: it is slow, or waits for a lock.
     const heardAt = Math.max(silentSince, this.#answeredAskedAt, this.calls.answeredAt)
-    if (now() - heardAt < this.#options.suspectAfterMs) return
-    if (this.state !== 'up') return
+    if (this.state !== 'up' || now() - heardAt < patienceMs(silentSince, heardAt, this.#options.suspectAfterMs)) return
     this.suspect(new TimeoutError('operation', now() - silentSince, `a statement on ${this.name} is unanswered`))
   }
 
@@ -373,65 +374,14 @@ export class Node {
     this.#listener.onChange(this)
   }
 
+  /** Connections to what is no address of the host any more end. */
+  #follow(addresses: readonly string[]): void {
+    this.pool.retire(({ dialled }) => !addresses.includes(dialled.address))
+    if (this.#prober.address !== undefined && !addresses.includes(this.#prober.address)) this.#renew()
+  }
+
   /** Asks on a fresh connection: the standing one may lead to a server that the host does not lead to any more. */
   #renew(): void {
     if (this.state === 'up' || this.state === 'suspect') void this.#prober.renew(this.#options.connectTimeoutMs)
-  }
-
-  async #dial(extra: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<DriverConnection> {
-    const driverOptions = { ...this.#options.driverOptions, ...extra }
-    const connection = await dial({ endpoint: this.#host.endpoint, dialler: this.#dialler, driverOptions }, signal)
-    const { addresses } = connection.dialled
-    this.pool.retire(({ dialled }) => !addresses.includes(dialled.address))
-    if (this.#prober.address !== undefined && !addresses.includes(this.#prober.address)) this.#renew()
-    return connection
-  }
-
-  #dialSession(signal: AbortSignal): Promise<DriverConnection> {
-    return this.#dialAndSetUp({}, signal, async (connection) => {
-      const isGalera = this.#report?.isGalera === true
-      const [rows] = await connection.run('query', identityStatement(isGalera))
-      const serverId = this.#assertServer(rows, isGalera)
-      if (isGalera) connection.memberId = serverId
-      await setUpSession(connection, { ...this.#options, host: this.name, isGalera }, signal)
-    })
-  }
-
-  #dialProbe(signal: AbortSignal): Promise<DriverConnection> {
-    return this.#dialAndSetUp(PROBE_OPTIONS, signal, async (connection) => {
-      try {
-        await connection.run('query', { sql: 'SET SESSION wsrep_sync_wait = 0' })
-      } catch (error) {
-        // A server without Galera does not know it.
-        if (connection.lost !== undefined) throw error
-      }
-    })
-  }
-
-  async #dialAndSetUp(
-    extra: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
-    setUp: (connection: DriverConnection) => Promise<void>,
-  ): Promise<DriverConnection> {
-    const connection = await this.#dial(extra, signal)
-    const onAbort = (): void => connection.cut(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
-      await setUp(connection)
-      return connection
-    } catch (error) {
-      connection.cut(error as Error)
-      throw error
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
-  }
-
-  /** Connections of one node lead to one server: to the one that the probe found fit. */
-  #assertServer(rows: unknown, isGalera: boolean): string {
-    const found = identityFrom(readValues(rows as readonly Record<string, unknown>[]), isGalera)
-    if (found === this.serverId) return found
-    this.#renew()
-    throw new ConnectionLostError(this.name, 'it leads to another server than before', { safeToRetry: true })
   }
 }

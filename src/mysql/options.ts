@@ -40,7 +40,7 @@ export interface MysqlPoolOptions extends CommonOptions, Partial<Record<(typeof 
   database?: string
   /** Most connections to one node. @default 10 */
   connectionLimit?: number
-  /** Most callers that wait for a connection; the next is refused at once. @default 1000 */
+  /** Most callers that wait to write, and as many that wait to read; the next is refused at once. @default 1000 */
   queueLimit?: number
   /** Longest wait for a connection, connecting included. @default 30_000 */
   acquireTimeoutMs?: number

@@ -1,5 +1,4 @@
-import type { AvailabilityStatus } from '../core/availability.js'
-import { Client, DEFAULT_READY_TIMEOUT_MS, type ClientState } from '../core/client.js'
+import { Client, DEFAULT_READY_TIMEOUT_MS } from '../core/client.js'
 import { formatEndpoint } from '../core/endpoint.js'
 import {
   ConnectionLostError,
@@ -13,42 +12,26 @@ import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, Deferred, now } from '../core/timing.js'
 import { Autocommit } from './autocommit.js'
 import { PoolConnection, type Queryable } from './connection.js'
-import { sameComponent } from './election.js'
 import { NoWriterError, type HostReason } from './errors.js'
-import { Fence, type FenceStatus } from './fence.js'
+import { Fence } from './fence.js'
 import { Gate, type Role } from './gate.js'
 import { borrowerStack, LeakWatch, type LeakEvent } from './leaks.js'
 import { Lease, releasedWithin } from './lease.js'
 import { Nesting } from './nesting.js'
-import type { NodePoolStatus } from './node-pool.js'
 import { Node } from './node.js'
-import type { MysqlHostStatus } from './node-status.js'
 import { maxFailoverMs, parseHosts, resolveMysqlOptions } from './options.js'
 import type { MysqlHost, MysqlHostOption, MysqlPoolOptions, ResolvedMysqlPoolOptions } from './options.js'
+import { formatCounts, type MysqlPoolStatus } from './pool-status.js'
+import { Readers } from './readers.js'
 import type { QueryResult, Row } from './result.js'
 import type { RowStream } from './row-stream.js'
 import type { ReadOptions, StatementOptions, StreamOptions } from './statement.js'
-import type { Transaction, TransactionOptions } from './transaction.js'
+import type { Transaction } from './transaction.js'
+import { checkTransactionOptions, type TransactionOptions } from './transaction-options.js'
 import { runTransaction, type TransactionHost } from './transaction-run.js'
 import type { Session } from './session.js'
 import { Stop } from './stop.js'
-import { Writer, type WriterStatus } from './writer.js'
-
-/** A frozen snapshot of a pool. */
-export interface MysqlPoolStatus {
-  readonly state: ClientState
-  readonly availability: AvailabilityStatus
-  readonly writer: WriterStatus
-  readonly hosts: readonly MysqlHostStatus[]
-  /** Callers that wait for a connection. */
-  readonly waiting: number
-  /** Connections that are checked out. */
-  readonly borrowed: number
-  /** Verdicts of the commit fence (`exactlyOnce`). */
-  readonly fence: FenceStatus
-  /** The longest failover to expect from this client's settings, in milliseconds; the cluster's own pause comes on top. */
-  readonly maxFailoverMs: number
-}
+import { Writer } from './writer.js'
 
 /** The events of a {@link MysqlPool}. */
 export interface MysqlPoolEvents extends CommonEvents {
@@ -86,8 +69,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   readonly #leaks: LeakWatch | undefined
   readonly #leases = new Set<Lease>()
   readonly #usable = new Set<Node>()
-  #readers: readonly Node[] = []
-  #lastReader: Node | undefined
+  readonly #readers = new Readers()
   readonly #closed = new AbortController()
   readonly #transactions = new Set<Stop>()
   #idle: Deferred<undefined> | undefined
@@ -99,12 +81,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#nodes = this.#options.hosts.map((host) => this.#makeNode(host))
     this.#writer = new Writer(this.#nodes, this.#options, {
       onServing: (_node, failover) => this.#serving(failover),
-      onLost: (cause) => this.setUsable(false, cause),
+      onLost: (cause) => this.#held(cause),
     })
     this.#gate = new Gate({
       queueLimit: this.#options.queueLimit,
       pick: (role) => this.#pick(role),
-      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : this.#readers.includes(node)),
+      mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : this.#readers.has(node)),
       checkOutReady: (role) => this.#checkOutReady(role),
       checkOut: (role, node) => this.#checkOut(role, node),
       limitMs: (role) => this.#limitMs(role),
@@ -112,8 +94,9 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
     this.#autocommit = new Autocommit({
-      assertOpen: () => this.assertOpen(),
+      assertTaken: () => this.#assertTaken(),
       acquire: (role, limits) => this.#acquire(role, limits),
+      onIdle: () => this.#noteIdle(),
       // Once per node and once more; the caller's own limit ends it earlier.
       mayRepeat: (attempt) => attempt <= this.#nodes.length && this.state !== 'closed',
     })
@@ -157,7 +140,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   /** A connection to the writer, until its `release()`. */
   async getConnection(limits: WaitOptions = {}): Promise<PoolConnection> {
-    this.assertOpen()
+    this.#assertTaken()
     assertWanted(limits)
     return new PoolConnection(await this.#acquire('write', limits))
   }
@@ -174,7 +157,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * that is the writer. With `followTransactions` it rejects after a change of the writer, and `body` is run again.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    this.assertOpen()
+    this.#assertTaken()
+    checkTransactionOptions(options)
     const host: TransactionHost = {
       acquire: async (limits) => this.#acquire('write', limits),
       run: (tx, run) => this.#nesting.run(tx, run),
@@ -228,7 +212,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const removed = [...before.values()].filter((node) => !this.#nodes.includes(node))
     for (const node of removed) void this.#remove(node)
     for (const node of added) node.start()
-    this.#survey()
+    this.#readers.survey(this.#nodes)
     this.#writer.evaluate()
     for (const node of removed) this.#reportHost(node)
     this.#gate.pump()
@@ -302,11 +286,16 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       stream: <T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown) =>
         this.#autocommit.stream<T>('read', sql, values),
       getConnection: async (limits: WaitOptions = {}) => {
-        this.assertOpen()
+        this.#assertTaken()
         assertWanted(limits)
         return new PoolConnection(await this.#acquire('read', limits))
       },
     })
+  }
+
+  /** What runs when the pool is closed may still ask for what it needs to end well. */
+  #assertTaken(): void {
+    if (this.state !== 'closing' || !this.#nesting.isInside) this.assertOpen()
   }
 
   #acquire(role: Role, limits: WaitOptions): Lease | Promise<Lease> {
@@ -316,21 +305,9 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #pick(role: Role): Node | undefined {
-    if (role === 'write') {
-      const node = this.#writer.current
-      return node?.pool.hasRoom === true ? node : undefined
-    }
-    // A node in doubt loses its load first, so that it would be the least busy one, and get what it lost once more.
-    const sound = this.#readers.filter((node) => node.state === 'up')
-    const nodes = sound.length > 0 ? sound : this.#readers
-    // Equally busy ones take turns: else a quiet client would read from the first node only, which is the writer mostly.
-    const from = (this.#lastReader === undefined ? -1 : nodes.indexOf(this.#lastReader)) + 1
-    let best: Node | undefined
-    for (const node of [...nodes.slice(from), ...nodes.slice(0, from)]) {
-      if (node.pool.hasRoom && (best === undefined || node.pool.busyCount < best.pool.busyCount)) best = node
-    }
-    this.#lastReader = best ?? this.#lastReader
-    return best
+    if (role === 'read') return this.#readers.pick()
+    const node = this.#writer.current
+    return node?.pool.hasRoom === true ? node : undefined
   }
 
   #checkOutReady(role: Role): Lease | undefined {
@@ -362,36 +339,33 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #isIdle(): boolean {
-    return this.#leases.size === 0 && this.#transactions.size === 0 && !this.#gate.isBusy
+    return this.#leases.size === 0 && this.#transactions.size === 0 && !this.#gate.isBusy && !this.#autocommit.isBusy
   }
 
   #limitMs(role: Role): number {
     const { acquireTimeoutMs, failoverTimeoutMs } = this.#options
-    const isHeld = role === 'write' ? this.#writer.current === undefined : this.#readers.length === 0
+    const isHeld = role === 'write' ? this.#writer.current === undefined : this.#readers.isEmpty
     return isHeld ? Math.min(acquireTimeoutMs, failoverTimeoutMs) : acquireTimeoutMs
   }
 
   #expired(role: Role, waitedMs: number, lastError: Error | undefined): Error {
     const reasons = this.#reasons()
     if (role === 'write' && this.#writer.current === undefined) return new NoWriterError(reasons, waitedMs)
-    if (role === 'read' && this.#readers.length === 0) {
+    if (role === 'read' && this.#readers.isEmpty) {
       return new NoEndpointError(
         'no readable node',
         reasons.map(({ host, state }) => new Error(`${host} ${state}`)),
       )
     }
-    const { total, idle, borrowed, connecting } = sum(this.#nodes.map((node) => node.pool.status()))
-    const counts = [
-      `total=${total} idle=${idle} borrowed=${borrowed} connecting=${connecting}`,
-      `waiting=${this.#gate.waiting} transactions=${this.#transactions.size}`,
-    ].join(' ')
+    const pools = this.#nodes.map((node) => node.pool.status())
+    const counts = formatCounts(pools, this.#gate.waiting, this.#transactions.size)
     return new TimeoutError('acquire', waitedMs, counts, lastError)
   }
 
   /** Why a node is not written to. That it is behind the others only the pool can know. */
   #unfit(node: Node): string | undefined {
     const problem = node.unfitFor('write')
-    return problem === undefined && !this.#readers.includes(node) ? 'is in an older view' : problem
+    return problem === undefined && !this.#readers.has(node) ? 'is in an older view' : problem
   }
 
   #reasons(): readonly HostReason[] {
@@ -408,16 +382,17 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#gate.pump()
   }
 
+  #held(cause: Error): void {
+    this.setUsable(false, cause)
+    this.#gate.shorten('write')
+  }
+
   #nodeSuspect(node: Node): void {
     for (const other of this.#nodes) if (other !== node) other.askNow()
   }
 
-  #survey(): void {
-    this.#readers = sameComponent(this.#nodes.filter((each) => each.unfitFor('read') === undefined))
-  }
-
   #nodeChanged(node: Node): void {
-    this.#survey()
+    this.#readers.survey(this.#nodes)
     this.#writer.evaluate()
     this.#reportHost(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
@@ -452,11 +427,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
  */
 export function createPool(options: MysqlPoolOptions = {}): MysqlPool {
   return new MysqlPool(options)
-}
-
-function sum(parts: readonly NodePoolStatus[]): NodePoolStatus {
-  const total = (name: keyof NodePoolStatus): number => parts.reduce((count, part) => count + part[name], 0)
-  return { total: total('total'), idle: total('idle'), borrowed: total('borrowed'), connecting: total('connecting') }
 }
 
 /** Throws the reason of a signal that was aborted before the call. */

@@ -1,6 +1,6 @@
 import { TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
-import { now } from '../core/timing.js'
+import { now, onAbort } from '../core/timing.js'
 import type { DriverConnection } from './driver.js'
 import { PROBE_SQL, parseReport, type NodeReport } from './galera.js'
 
@@ -129,8 +129,7 @@ export class Prober {
   async #send(sql: string, stop: AbortSignal, isRenewal: boolean): Promise<unknown> {
     const generation = this.#generation
     const connection = (isRenewal ? undefined : this.#take()) ?? (await this.#dial(stop))
-    const onAbort = (): void => connection.cut(toError(stop.reason))
-    stop.addEventListener('abort', onAbort, { once: true })
+    const forget = onAbort(stop, () => connection.cut(toError(stop.reason)))
     try {
       const [results] = await connection.run('query', { sql })
       if (isRenewal) this.#replace(connection)
@@ -140,7 +139,7 @@ export class Prober {
       connection.cut(toError(error))
       throw error
     } finally {
-      stop.removeEventListener('abort', onAbort)
+      forget()
     }
   }
 

@@ -1,7 +1,7 @@
 import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
-import { abortReason, now, sleep } from '../core/timing.js'
+import { abortReason, now, onAbort, sleep } from '../core/timing.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit } from './connection.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
@@ -9,7 +9,8 @@ import type { Fence, UnknownAttempt } from './fence.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { Stop } from './stop.js'
-import { Transaction, type TransactionOptions } from './transaction.js'
+import { Transaction } from './transaction.js'
+import type { TransactionOptions } from './transaction-options.js'
 
 /** What {@link runTransaction} needs of the pool. @internal */
 export interface TransactionHost {
@@ -46,13 +47,13 @@ export function runTransaction<T>(
   const run = new TransactionRun(host, body, options, stop)
   const late = (): void => stop.stop(new TimeoutError('operation', now() - startedAt, 'transaction'))
   const limit = timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, late)
-  const onAbort = (): void => stop.stop(abortReason(signal as AbortSignal))
-  if (signal?.aborted === true) onAbort()
-  signal?.addEventListener('abort', onAbort, { once: true })
+  const abort = (): void => stop.stop(abortReason(signal as AbortSignal))
+  if (signal?.aborted === true) abort()
+  const forget = onAbort(signal, abort)
   return new Promise<T>((resolve, reject) => {
     const end = (): void => {
       limit?.clear()
-      signal?.removeEventListener('abort', onAbort)
+      forget()
     }
     const fail = (error: unknown): void => {
       end()

@@ -1,5 +1,4 @@
 import { TimeoutError, toError } from '../core/errors.js'
-import type { WaitOptions } from '../core/time-limit.js'
 import { classify, type Outcome } from './classify.js'
 import { withOutcome, type Queryable } from './connection.js'
 import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } from './errors.js'
@@ -9,21 +8,6 @@ import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import type { Stop } from './stop.js'
 import { beginsAnother, cannotCommit, isCall, toStatement } from './statement.js'
 import type { Statement, StatementOptions, StreamOptions } from './statement.js'
-
-/** Options of `pool.transaction`. */
-export interface TransactionOptions extends WaitOptions {
-  /** How often the function is run again at most. @default the pool's `maxRetries`, 20 */
-  readonly maxRetries?: number
-  readonly isolationLevel?: 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE'
-  /** The server refuses writes. */
-  readonly readOnly?: boolean
-  /**
-   * Asks the commit fence when the answer to COMMIT was lost, so that the function is committed exactly once and its
-   * caller need not care. Costs one more insert per attempt, into the table `openstack_ha_fence`, which is made when it
-   * is missing. Rejects with {@link FenceUnavailableError} when it cannot be had. @default the pool's `exactlyOnce`
-   */
-  readonly exactlyOnce?: boolean
-}
 
 /**
  * A running transaction, handed to the function given to `pool.transaction`.

@@ -197,9 +197,8 @@ export class Writer {
   async #failBack(node: Node): Promise<void> {
     const stop = new AbortController()
     this.#failback = stop
-    const deadline = now() + FAILBACK_PATIENCE_MS
     try {
-      while (this.#leases.size > 0 && now() < deadline) await sleep(FAILBACK_LOOK_MS, stop.signal)
+      await releasedWithin(() => this.#leases.size, FAILBACK_PATIENCE_MS, stop.signal, FAILBACK_LOOK_MS)
     } catch {
       return
     }
