@@ -52,7 +52,7 @@ export function toStatement(sql: string | StatementOptions, values?: unknown): S
 const READ_VERB = /^[\s(]*(?:select|show|describe|desc|explain|table|values)\b/i
 /** Locks, assignments, output, several statements and executable comments: not reads, or not only. */
 const SIDE_EFFECT =
-  /\bfor\s+update\b|\bfor\s+share\b|\block\s+in\b|\binto\b|:=|@|;\s*\S|\/\*|\bnext\s+value\s+for\b|\banalyze\b/i
+  /\bfor\s+update\b|\bfor\s+share\b|\block\s+in\b|\binto\b|:=|(?<!@)@(?!@)|;\s*\S|\/\*|\bnext\s+value\s+for\b|\banalyze\b/i
 /** Words that may stand before a parenthesis without being a function, and functions that only compute. */
 const PURE = new Set(
   (

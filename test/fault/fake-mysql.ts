@@ -127,6 +127,12 @@ export class FakeSession {
     this.socket.write(Buffer.concat([header, body]))
   }
 
+  /** The next packet has a number that is not its own. */
+  skip(): this {
+    this.#sequence = (this.#sequence + 1) % 256
+    return this
+  }
+
   ok(): void {
     this.send(Buffer.from([0, 1, 0, this.#status(), 0, 0, 0]))
   }
