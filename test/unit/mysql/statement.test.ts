@@ -15,6 +15,7 @@ describe('isProvablyRead', () => {
     '(SELECT 1) UNION (SELECT 2)',
     '/* find it */ SELECT * FROM t -- for update',
     'SHOW TABLES',
+    'SELECT @@version_comment',
     'EXPLAIN SELECT * FROM t',
     'SELECT `into` FROM t;',
   ])('yes: %s', (sql) => {
