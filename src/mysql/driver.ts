@@ -46,6 +46,8 @@ export class DriverConnection {
   readonly #pending = new Set<(error: Error) => void>()
   readonly #localPort: number | undefined
   #lost: Error | undefined
+  /** True while the server is taken to know MariaDB's compound statements: in sql_mode ORACLE it does not. */
+  hasCompound: boolean
   /** The member of the Galera cluster that it leads to; set by its owner, who asks. */
   memberId: string | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
@@ -57,6 +59,7 @@ export class DriverConnection {
     this.#endpoint = endpoint
     this.#localPort = socket.localPort
     this.dialled = dialled
+    this.hasCompound = this.isMariaDb
     // mysql2 emits 'error' when an idle connection dies; without a listener that ends the process.
     connection.on('error', (error: Error) => this.#end(error))
     // mysql2 goes on, and takes one answer for another.

@@ -25,8 +25,6 @@ export class FenceTable {
   readonly #name: string
   readonly #database: string
   readonly #user: string
-  /** MariaDB does both of {@link FenceTable.begin} in one round trip. */
-  #hasCompound = true
 
   constructor(database: string, user: string) {
     this.#database = database
@@ -45,17 +43,16 @@ export class FenceTable {
     }
   }
 
-  /** Begins a transaction and writes in it that the attempt `id` commits. */
+  /** Begins a transaction and writes in it that the attempt `id` commits; with MariaDB in one round trip. */
   async begin(lease: Lease, id: Buffer): Promise<void> {
-    if (this.#hasCompound && lease.connection.isMariaDb) {
+    if (lease.connection.hasCompound) {
       const claim = `INSERT INTO ${this.#name} ${VALUES}`
       try {
         await lease.run('query', { sql: `BEGIN NOT ATOMIC START TRANSACTION; ${claim}; END`, values: [id, 'c'] })
         return
       } catch (error) {
         if ((error as { errno?: unknown }).errno !== ER_PARSE) throw error
-        // Not in sql_mode ORACLE.
-        this.#hasCompound = false
+        lease.connection.hasCompound = false
       }
     }
     await lease.run('query', { sql: 'START TRANSACTION' })

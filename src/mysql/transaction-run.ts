@@ -2,6 +2,7 @@ import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort, sleep } from '../core/timing.js'
+import { BEGIN } from './begin-with.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit } from './connection.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
@@ -123,17 +124,19 @@ class TransactionRun<T> {
 
   /** One run of the function; `statementFailed` stands for everything that must not be run again. */
   async #attempt(lease: Lease): Promise<Attempt<T>> {
-    const tx = new Transaction(lease, this.#stop)
+    // Otherwise with its first statement, which saves a round trip.
+    const isBegun = this.#isFenced || this.#options.isolationLevel !== undefined || this.#options.readOnly === true
+    const tx = new Transaction(lease, this.#stop, isBegun)
     const forget = this.#stop.onStop((reason) => lease.cut(reason))
     let isInBody = false
     try {
       if (this.#stop.reason !== undefined) throw this.#stop.reason
-      const id = await this.#begin(lease)
+      const id = isBegun ? await this.#begin(lease) : undefined
       isInBody = true
       const value = await this.#host.run(tx, this.#body)
       await tx.settle()
       isInBody = false
-      const unknown = await this.#commit(lease, id)
+      const unknown = tx.isBegun ? await this.#commit(lease, id) : undefined
       return unknown === undefined ? { value } : { value, unknown }
     } catch (error) {
       const outcome = isInBody ? tx.outcomeOf(error) : outcomeOf(error)
@@ -152,7 +155,7 @@ class TransactionRun<T> {
       await lease.run('query', { sql: `SET TRANSACTION ISOLATION LEVEL ${isolationLevel}` })
     }
     if (this.#isFenced) return this.#host.fence.begin(lease)
-    await lease.run('query', { sql: readOnly === true ? 'START TRANSACTION READ ONLY' : 'START TRANSACTION' })
+    await lease.run('query', { sql: readOnly === true ? `${BEGIN} READ ONLY` : BEGIN })
     return undefined
   }
 

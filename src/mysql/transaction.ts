@@ -1,7 +1,10 @@
 import { TimeoutError, toError } from '../core/errors.js'
+import type { WaitOptions } from '../core/time-limit.js'
+import { BEGIN, beginWith, canBeginWith } from './begin-with.js'
 import { classify, type Outcome } from './classify.js'
 import { withOutcome, type Queryable } from './connection.js'
 import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } from './errors.js'
+import type { DriverResult, DriverStatement } from './driver.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
@@ -18,15 +21,17 @@ import type { Statement, StatementOptions, StreamOptions } from './statement.js'
 export class Transaction implements Queryable {
   readonly #lease: Lease
   readonly #stop: Stop
+  #isBegun: boolean
   #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
   #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
-  /** @internal */
-  constructor(lease: Lease, stop: Stop) {
+  /** One that has not begun does so with its first statement. @internal */
+  constructor(lease: Lease, stop: Stop, isBegun: boolean) {
     this.#lease = lease
     this.#stop = stop
+    this.#isBegun = isBegun
   }
 
   /** `host:port` of the node it runs on. */
@@ -71,6 +76,11 @@ export class Transaction implements Queryable {
     await this.#tail
   }
 
+  /** False until its first statement: there is nothing to commit. @internal */
+  get isBegun(): boolean {
+    return this.#isBegun
+  }
+
   /** True once the function that it was handed to has ended. @internal */
   get isOver(): boolean {
     return this.#isOver
@@ -98,18 +108,35 @@ export class Transaction implements Queryable {
     const text = typeof sql === 'string' ? sql : sql.sql
     return this.#inTurn(text, () => {
       const { driver, limits } = toStatement(sql, values)
-      return this.#run(driver.sql, () => this.#lease.run(method, driver, limits)) as unknown as Promise<QueryResult<T>>
+      const send = (): Promise<DriverResult> =>
+        this.#isBegun ? this.#lease.run(method, driver, limits) : this.#first(method, driver, limits)
+      return this.#run(driver.sql, send) as unknown as Promise<QueryResult<T>>
     })
   }
 
   /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
   async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
-    const sent = this.#inTurn(driver.sql, () => ({
-      done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)),
-    }))
+    const sent = this.#inTurn(driver.sql, async () => {
+      if (!this.#isBegun) await this.#run(BEGIN, () => this.#begin(limits))
+      return { done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)) }
+    })
     await (
       await sent
     ).done
+  }
+
+  async #first(method: 'query' | 'execute', driver: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
+    if (method === 'query' && this.#lease.connection.hasCompound && canBeginWith(driver)) {
+      this.#isBegun = true
+      return beginWith(this.#lease, driver, limits)
+    }
+    await this.#begin(limits)
+    return this.#lease.run(method, driver, limits)
+  }
+
+  async #begin(limits: WaitOptions): Promise<void> {
+    this.#isBegun = true
+    await this.#lease.run('query', { sql: BEGIN }, limits)
   }
 
   /** One after the other: after a deadlock the server would run the next one outside the transaction. */
@@ -158,7 +185,7 @@ export class Transaction implements Queryable {
 
   #assertAlive(): void {
     if (this.#isOver) this.#ended ??= new TransactionEndedError('it was committed or rolled back')
-    if (this.#ended === undefined && !this.#lease.isInTransaction) {
+    if (this.#ended === undefined && this.#isBegun && !this.#lease.isInTransaction) {
       const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
       const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
       this.#ended = new TransactionEndedError(reason, cause)
