@@ -68,6 +68,17 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Throws the reason of a signal that was aborted before the call. @internal */
+export function assertWanted({ signal }: WaitOptions): void {
+  if (signal?.aborted === true) throw abortReason(signal)
+}
+
+/** What is left of limits that hold for several steps, of which the first began at `startedAt`. @internal */
+export function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
+  const { timeoutMs, signal } = limits
+  return timeoutMs === undefined ? limits : { timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)), signal }
+}
+
 /**
  * Waits for `work` within a limit and a signal, whichever ends first.
  *

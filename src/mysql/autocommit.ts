@@ -1,5 +1,5 @@
 import { TimeoutError } from '../core/errors.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { remaining, type WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import { classify } from './classify.js'
 import { wasNotSent, withOutcome } from './connection.js'
@@ -129,9 +129,4 @@ function causal(statement: DriverStatement, { node, connection }: Lease): Driver
 
 function withSignal({ timeoutMs, signal }: WaitOptions, left: AbortSignal): WaitOptions {
   return { timeoutMs, signal: signal === undefined ? left : AbortSignal.any([signal, left]) }
-}
-
-function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
-  const { timeoutMs, signal } = limits
-  return timeoutMs === undefined ? limits : { timeoutMs: Math.max(1, timeoutMs - (now() - startedAt)), signal }
 }

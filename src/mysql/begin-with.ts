@@ -1,8 +1,8 @@
-import type { WaitOptions } from '../core/time-limit.js'
+import { remaining, type WaitOptions } from '../core/time-limit.js'
+import { now } from '../core/timing.js'
 import { classify } from './classify.js'
 import type { DriverResult, DriverStatement } from './driver.js'
 import type { Lease } from './lease.js'
-import { bareText } from './bare-text.js'
 
 /** @internal */
 export const BEGIN = 'START TRANSACTION'
@@ -12,13 +12,11 @@ const ER_PARSE = 1064
  * True for a statement that can be sent together with the BEGIN before it: a SELECT, since whatever becomes of the two it
  * can be repeated.
  *
- * No semicolon may be anywhere, and no value but plain ones: what was put together carelessly must not become several
- * statements here when the server would refuse it elsewhere. @internal
+ * No semicolon may be anywhere, quoted or not, and no value but plain ones: what was put together carelessly must not
+ * become several statements here when the server would refuse it elsewhere. @internal
  */
 export function canBeginWith({ sql, values }: DriverStatement): boolean {
-  if (!/^\s*select\b/i.test(sql) || sql.includes(';') || !isPlain(values)) return false
-  const bare = bareText(sql)
-  return !/\binto\b/i.test(bare) && !/\/\*/.test(bare)
+  return /^\s*select\b/i.test(sql) && !/;|\binto\b|\/\*M?!/i.test(sql) && isPlain(values)
 }
 
 /**
@@ -27,20 +25,30 @@ export function canBeginWith({ sql, values }: DriverStatement): boolean {
  */
 export async function beginWith(lease: Lease, statement: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
   const { connection } = lease
+  const startedAt = now()
   try {
     // On a line of its own: the statement may end in a comment.
     const sql = `BEGIN NOT ATOMIC ${BEGIN}; ${statement.sql}\n; END`
     const [results, fields] = await lease.run('query', { ...statement, sql }, limits)
     return [(results as readonly unknown[])[0], (fields as readonly unknown[])[0]]
   } catch (error) {
-    const { outcome } = classify(error)
-    if (connection.lost !== undefined || (outcome !== 'statementFailed' && outcome !== 'lockWait')) throw error
+    const { connection: fate, outcome } = classify(error)
+    const isOver = connection.lost !== undefined || fate === 'destroy' || outcome === 'rolledBack' || outcome === 'lost'
     // Which of the two has failed is not known, and what comes next must not run outside of a transaction.
-    await lease.run('query', { sql: 'ROLLBACK AND CHAIN' }, limits)
+    if (isOver || !(await beginsAnew(lease, remaining(limits, startedAt)))) throw error
     if ((error as { errno?: unknown }).errno !== ER_PARSE) throw error
-    const result = await lease.run('query', statement, limits)
+    const result = await lease.run('query', statement, remaining(limits, startedAt))
     connection.hasCompound = false
     return result
+  }
+}
+
+async function beginsAnew(lease: Lease, limits: WaitOptions): Promise<boolean> {
+  try {
+    await lease.run('query', { sql: 'ROLLBACK AND CHAIN' }, limits)
+    return true
+  } catch {
+    return false
   }
 }
 

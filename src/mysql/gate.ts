@@ -1,9 +1,10 @@
 import { toError } from '../core/errors.js'
-import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import { QueueFullError } from './errors.js'
 import type { Lease } from './lease.js'
 import type { Node } from './node.js'
+import { WaitLimit } from './wait-limit.js'
 
 /** What a connection is wanted for. @internal */
 export type Role = 'write' | 'read'
@@ -19,8 +20,12 @@ export interface GateOptions {
   readonly checkOutReady: (role: Role) => Lease | undefined
   /** Checks a connection of `node` out. */
   readonly checkOut: (role: Role, node: Node) => Promise<Lease>
-  /** How long a caller may wait, as things are now. */
-  readonly limitMs: (role: Role) => number
+  /** How long a caller may wait in all. */
+  readonly acquireTimeoutMs: number
+  /** How long it may wait while there is no node for it. */
+  readonly failoverTimeoutMs: number
+  /** True while there is no node for the role. */
+  readonly isHeld: (role: Role) => boolean
   /** Told whenever a caller stops waiting, with or without a connection. */
   readonly onSettled: () => void
   /** Why a caller that waited so long got nothing. */
@@ -31,8 +36,7 @@ interface Waiter {
   readonly role: Role
   readonly startedAt: number
   readonly settle: (result: Lease | Error) => void
-  /** Waits for so long from now at most. */
-  readonly shorten: (limitMs: number) => void
+  readonly limit: WaitLimit
   isSettled: boolean
   lastError: Error | undefined
 }
@@ -87,9 +91,9 @@ export class Gate {
     }
   }
 
-  /** The limits of those who wait are now what they are for who comes now, unless they end earlier. */
-  shorten(role: Role): void {
-    for (const waiter of this.#queues[role]) waiter.shorten(this.#options.limitMs(role))
+  /** Those who wait do so for `failoverTimeoutMs` from now at most, unless there is a node for them again by then. */
+  hold(role: Role): void {
+    for (const { limit } of this.#queues[role]) limit.hold()
   }
 
   /** Rejects everyone who waits now. */
@@ -118,17 +122,14 @@ export class Gate {
         if (result instanceof Error) reject(result)
         else resolve(result)
       }
-      const expire = (): void => leave(this.#options.onExpired(role, now() - waiter.startedAt, waiter.lastError))
-      const limitMs = Math.min(limits.timeoutMs ?? Infinity, this.#options.limitMs(role))
-      let limit = new TimeLimit(limitMs, expire)
-      let dueAt = now() + limitMs
-      const shorten = (leftMs: number): void => {
-        if (waiter.isSettled || now() + leftMs >= dueAt) return
-        limit.clear()
-        limit = new TimeLimit(leftMs, expire)
-        dueAt = now() + leftMs
-      }
-      const waiter: Waiter = { role, startedAt: now(), settle, shorten, isSettled: false, lastError: undefined }
+      const { acquireTimeoutMs, failoverTimeoutMs, isHeld, onExpired } = this.#options
+      const limit = new WaitLimit({
+        totalMs: Math.min(limits.timeoutMs ?? Infinity, acquireTimeoutMs),
+        heldMs: failoverTimeoutMs,
+        isHeld: () => isHeld(role),
+        onExpired: () => leave(onExpired(role, now() - waiter.startedAt, waiter.lastError)),
+      })
+      const waiter: Waiter = { role, startedAt: now(), settle, limit, isSettled: false, lastError: undefined }
       const leave = (error: Error): void => {
         const at = queue.indexOf(waiter)
         if (at >= 0) queue.splice(at, 1)
@@ -177,7 +178,7 @@ export class Gate {
     const queue = this.#queues[waiter.role]
     const at = queue.findIndex(({ startedAt }) => startedAt > waiter.startedAt)
     queue.splice(at < 0 ? queue.length : at, 0, waiter)
-    waiter.shorten(this.#options.limitMs(waiter.role))
+    if (this.#options.isHeld(waiter.role)) waiter.limit.hold()
   }
 
   async #tryCheckOut(role: Role, node: Node): Promise<Lease | Error> {

@@ -8,8 +8,8 @@ import {
   type ClosedError,
 } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
-import type { WaitOptions } from '../core/time-limit.js'
-import { abortReason, Deferred, now } from '../core/timing.js'
+import { assertWanted, type WaitOptions } from '../core/time-limit.js'
+import { Deferred, now } from '../core/timing.js'
 import { Autocommit } from './autocommit.js'
 import { PoolConnection, type Queryable } from './connection.js'
 import { NoWriterError, type HostReason } from './errors.js'
@@ -89,7 +89,9 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       mayUse: (role, node) => (role === 'write' ? this.#writer.current === node : this.#readers.has(node)),
       checkOutReady: (role) => this.#checkOutReady(role),
       checkOut: (role, node) => this.#checkOut(role, node),
-      limitMs: (role) => this.#limitMs(role),
+      acquireTimeoutMs: this.#options.acquireTimeoutMs,
+      failoverTimeoutMs: this.#options.failoverTimeoutMs,
+      isHeld: (role) => this.#isHeld(role),
       onSettled: () => this.#noteIdle(),
       onExpired: (role, waitedMs, lastError) => this.#expired(role, waitedMs, lastError),
     })
@@ -345,16 +347,14 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     return this.#leases.size === 0 && this.#transactions.size === 0 && !this.#gate.isBusy && !this.#autocommit.isBusy
   }
 
-  #limitMs(role: Role): number {
-    const { acquireTimeoutMs, failoverTimeoutMs } = this.#options
-    const isHeld = role === 'write' ? this.#writer.current === undefined : this.#readers.isEmpty
-    return isHeld ? Math.min(acquireTimeoutMs, failoverTimeoutMs) : acquireTimeoutMs
+  #isHeld(role: Role): boolean {
+    return role === 'write' ? this.#writer.current === undefined : this.#readers.isEmpty
   }
 
   #expired(role: Role, waitedMs: number, lastError: Error | undefined): Error {
     const reasons = this.#reasons()
-    if (role === 'write' && this.#writer.current === undefined) return new NoWriterError(reasons, waitedMs)
-    if (role === 'read' && this.#readers.isEmpty) {
+    if (role === 'write' && this.#isHeld(role)) return new NoWriterError(reasons, waitedMs)
+    if (role === 'read' && this.#isHeld(role)) {
       return new NoEndpointError(
         'no readable node',
         reasons.map(({ host, state }) => new Error(`${host} ${state}`)),
@@ -387,7 +387,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   #held(cause: Error): void {
     this.setUsable(false, cause)
-    this.#gate.shorten('write')
+    this.#gate.hold('write')
   }
 
   #nodeSuspect(node: Node): void {
@@ -397,6 +397,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   #nodeChanged(node: Node): void {
     this.#readers.survey(this.#nodes)
     this.#writer.evaluate()
+    if (this.#readers.isEmpty) this.#gate.hold('read')
     this.#reportHost(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
     if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
@@ -430,9 +431,4 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
  */
 export function createPool(options: MysqlPoolOptions = {}): MysqlPool {
   return new MysqlPool(options)
-}
-
-/** Throws the reason of a signal that was aborted before the call. */
-function assertWanted({ signal }: WaitOptions): void {
-  if (signal?.aborted === true) throw abortReason(signal)
 }

@@ -1,5 +1,6 @@
 import { TimeoutError, toError } from '../core/errors.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { assertWanted, remaining, type WaitOptions } from '../core/time-limit.js'
+import { now } from '../core/timing.js'
 import { BEGIN, beginWith, canBeginWith } from './begin-with.js'
 import { classify, type Outcome } from './classify.js'
 import { withOutcome, type Queryable } from './connection.js'
@@ -108,17 +109,18 @@ export class Transaction implements Queryable {
     const text = typeof sql === 'string' ? sql : sql.sql
     return this.#inTurn(text, () => {
       const { driver, limits } = toStatement(sql, values)
-      const send = (): Promise<DriverResult> =>
-        this.#isBegun ? this.#lease.run(method, driver, limits) : this.#first(method, driver, limits)
-      return this.#run(driver.sql, send) as unknown as Promise<QueryResult<T>>
+      const work = this.#isBegun
+        ? this.#run(driver.sql, () => this.#lease.run(method, driver, limits))
+        : this.#first(method, driver, limits)
+      return work as unknown as Promise<QueryResult<T>>
     })
   }
 
   /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
   async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
     const sent = this.#inTurn(driver.sql, async () => {
-      if (!this.#isBegun) await this.#run(BEGIN, () => this.#begin(limits))
-      return { done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, limits)) }
+      const left = this.#isBegun ? limits : await this.#begin(limits)
+      return { done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, left)) }
     })
     await (
       await sent
@@ -127,16 +129,27 @@ export class Transaction implements Queryable {
 
   async #first(method: 'query' | 'execute', driver: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
     if (method === 'query' && this.#lease.connection.hasCompound && canBeginWith(driver)) {
+      assertWanted(limits)
       this.#isBegun = true
-      return beginWith(this.#lease, driver, limits)
+      return this.#run(driver.sql, () => beginWith(this.#lease, driver, limits))
     }
-    await this.#begin(limits)
-    return this.#lease.run(method, driver, limits)
+    const left = await this.#begin(limits)
+    return this.#run(driver.sql, () => this.#lease.run(method, driver, left))
   }
 
-  async #begin(limits: WaitOptions): Promise<void> {
+  /** Resolves to what is left of the limits. */
+  async #begin(limits: WaitOptions): Promise<WaitOptions> {
+    assertWanted(limits)
+    const startedAt = now()
     this.#isBegun = true
-    await this.#lease.run('query', { sql: BEGIN }, limits)
+    try {
+      await this.#lease.run('query', { sql: BEGIN }, limits)
+    } catch (error) {
+      this.#noteFailure(error)
+      throw error
+    }
+    this.#assertAlive()
+    return remaining(limits, startedAt)
   }
 
   /** One after the other: after a deadlock the server would run the next one outside the transaction. */
@@ -168,11 +181,7 @@ export class Transaction implements Queryable {
       return result
     } catch (error) {
       const told = withOutcome(error, this.#lease, sql, true)
-      const { outcome, node } = classify(told)
-      // The caller's own limit is its decision, and a privilege that is missing will be missing again.
-      const isFinal =
-        told instanceof TimeoutError || told instanceof StatementOutcomeUnknownError || node === 'misconfigured'
-      if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error: told, outcome }
+      const outcome = this.#noteFailure(told)
       // It may be committed: whatever the function makes of it, it must not be run again.
       if (told instanceof StatementOutcomeUnknownError) this.#ended ??= told
       // DDL and its kin commit before they fail. A procedure may, too, which is said in the documentation.
@@ -181,6 +190,15 @@ export class Transaction implements Queryable {
       }
       throw told
     }
+  }
+
+  #noteFailure(error: unknown): Outcome {
+    const { outcome, node } = classify(error)
+    // The caller's own limit is its decision, and a privilege that is missing will be missing again.
+    const isFinal =
+      error instanceof TimeoutError || error instanceof StatementOutcomeUnknownError || node === 'misconfigured'
+    if (outcome !== 'statementFailed' && !isFinal) this.#failure = { error, outcome }
+    return outcome
   }
 
   #assertAlive(): void {

@@ -34,6 +34,8 @@ export class FakeMysql {
   readonly sessions: Set<FakeSession> = new Set()
   /** All connections that were ever accepted. */
   dials = 0
+  /** What the greeting says. One with `MariaDB` in it knows compound statements. */
+  version = '10.11.0-fake'
   /** Asked before each answer. */
   script: Script | undefined
   /** Called with each new connection; true means that it has been dealt with. */
@@ -114,7 +116,7 @@ export class FakeSession {
     const salt = Buffer.alloc(8, 'a')
     const rest = [Buffer.from([21]), Buffer.alloc(10), Buffer.alloc(12, 'b'), Buffer.alloc(1)]
     const plugin = Buffer.from('mysql_native_password\0')
-    this.send(Buffer.from('\n10.11.0-fake\0'), id, salt, Buffer.alloc(1), low, ...rest, plugin)
+    this.send(Buffer.from(`\n${this.#fake.version}\0`), id, salt, Buffer.alloc(1), low, ...rest, plugin)
   }
 
   /** One packet. */
@@ -182,6 +184,10 @@ export class FakeSession {
       this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else if (/^(select|show)/i.test(sql)) {
       this.rows(['one'], [['1']])
+    } else if (/^begin not atomic/i.test(sql)) {
+      this.isInTransaction = true
+      this.rows(['one'], [['1']], MORE_RESULTS)
+      this.ok()
     } else if (sql.split(';').length > 1) {
       // The causal read: a setting, a row, a setting, and which server it was.
       this.okThen()
@@ -189,8 +195,8 @@ export class FakeSession {
       this.okThen()
       this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else {
-      if (/^start transaction/i.test(sql)) this.isInTransaction = true
-      if (/^(commit|rollback)/i.test(sql)) this.isInTransaction = false
+      if (/^start transaction|and chain$/i.test(sql)) this.isInTransaction = true
+      else if (/^(commit|rollback)/i.test(sql)) this.isInTransaction = false
       this.ok()
     }
   }

@@ -7,6 +7,7 @@ import { sleep, within } from '../harness/timing.js'
 import { FakeMysql, type FakeSession } from './fake-mysql.js'
 
 const SETTLED_WITHIN_MS = 15_000
+const WITHIN = { timeout: SETTLED_WITHIN_MS }
 
 let fakes: FakeMysql[]
 let pools: MysqlPool[]
@@ -39,7 +40,7 @@ async function ready(options: MysqlPoolOptions = {}): Promise<MysqlPool> {
   pools.push(db)
   await db.ready({ timeoutMs: SETTLED_WITHIN_MS })
   // Every host was heard: no probe of the beginning comes into what is counted.
-  await vi.waitFor(() => expect(db.status().hosts.every(({ state }) => state === 'up')).toBe(true))
+  await vi.waitFor(() => expect(db.status().hosts.every(({ state }) => state === 'up')).toBe(true), WITHIN)
   return db
 }
 
@@ -120,7 +121,7 @@ describe('close()', () => {
       await db.query('UPDATE b SET n = 1')
     }
     const running = db.transaction(body)
-    await vi.waitFor(() => expect(closing).toBeDefined())
+    await vi.waitFor(() => expect(closing).toBeDefined(), WITHIN)
     await expect(db.query('UPDATE c SET n = 1')).rejects.toMatchObject({ code: 'HA_CLOSED' })
     await settles(running)
     await settles(Promise.resolve(closing))
@@ -154,9 +155,12 @@ describe('a slow statement', () => {
     const writer = fakes.find(({ name }) => name === db.status().writer.host) ?? fake
     writer.script = (sql) => (sql === 'SELECT slow' ? () => undefined : undefined)
     const slow = db.query({ sql: 'SELECT slow', timeoutMs: 60_000 }).catch((error: unknown) => error)
-    await sleep(3000)
+    // Half of this would be the patience with the slow one.
+    await sleep(8000)
     freeze(writer)
+    const frozenAt = performance.now()
     await settles(db.query('SELECT 1'))
+    expect(performance.now() - frozenAt).toBeLessThan(3500)
     expect(db.status().writer.host).toBe((writer === fake ? other : fake).name)
     db.destroy()
     await settles(slow)
@@ -187,6 +191,26 @@ describe('a writer that freezes', () => {
     freeze(fake)
     await expect(settles(waiting)).rejects.toMatchObject({ code: 'HA_NO_WRITER' })
     connection.release()
+  })
+})
+
+describe('a writer that is lost for a moment', () => {
+  test('costs those who wait for a connection nothing of their acquireTimeoutMs', async () => {
+    const options = { failoverTimeoutMs: 700, acquireTimeoutMs: 60_000, connectionLimit: 1, probeIntervalMs: 50 }
+    const db = await ready({ ...options, passiveProbeIntervalMs: 50, drainTimeoutMs: 60_000 })
+    const connection = await db.getConnection()
+    const waiting = db.query('UPDATE t SET n = 1')
+    fake.globals.variables['read_only'] = 'ON'
+    await vi.waitFor(() => expect(db.status().writer.state).not.toBe('serving'), WITHIN)
+    fake.globals.variables['read_only'] = 'OFF'
+    const isServing = (): void => expect(db.status().hosts[0]?.unfit).toBeUndefined()
+    await vi.waitFor(isServing, WITHIN)
+    await sleep(100)
+    connection.release()
+    const next = await db.getConnection()
+    await sleep(1500)
+    next.release()
+    await expect(settles(waiting)).resolves.toBeDefined()
   })
 })
 

@@ -8,8 +8,11 @@ const SETTLED_WITHIN_MS = 15_000
 let fake: FakeMysql
 let db: MysqlPool
 
-beforeEach(async () => {
+beforeEach(() => open('10.11.0-fake'))
+
+async function open(version: string): Promise<void> {
   fake = await FakeMysql.start()
+  fake.version = version
   db = createPool({
     env: {},
     hosts: [fake.name],
@@ -20,12 +23,14 @@ beforeEach(async () => {
   })
   await db.ready({ timeoutMs: SETTLED_WITHIN_MS })
   fake.statements.length = 0
-})
+}
 
-afterEach(async () => {
+afterEach(close)
+
+async function close(): Promise<void> {
   db.destroy()
   await fake.close()
-})
+}
 
 const settles = <T>(work: Promise<T>): Promise<T> => within(SETTLED_WITHIN_MS, 'the call', work)
 
@@ -151,6 +156,116 @@ describe('the function of a transaction', () => {
   test('that only reads is done when the answer to its COMMIT is lost', async () => {
     fake.script = (sql, { socket }) => (sql === 'COMMIT' ? () => void socket.resetAndDestroy() : undefined)
     await expect(settles(db.transaction(() => Promise.resolve('read'), { readOnly: true }))).resolves.toBe('read')
+  })
+})
+
+/** Says nothing the first time it is asked for something that begins like this, or does what it is told. */
+function once(start: string, act: (session: FakeSession) => void): void {
+  let isDone = false
+  fake.script = (sql, session) => {
+    if (isDone || !sql.startsWith(start)) return undefined
+    isDone = true
+    return () => act(session)
+  }
+}
+
+describe('the BEGIN of a transaction', () => {
+  test.each<[string, (tx: Transaction) => Promise<unknown>]>([
+    ['an UPDATE', (tx) => tx.query('UPDATE a SET n = 1')],
+    ['a CALL', (tx) => tx.query('CALL p()')],
+    ['a prepared SELECT', (tx) => tx.execute('SELECT 1')],
+    ['a stream', (tx) => tx.stream('SELECT 1').toArray()],
+  ])('that is lost before %s has it run again', async (_what, body) => {
+    once('START TRANSACTION', ({ socket }) => void socket.resetAndDestroy())
+    let runs = 0
+    await settles(db.transaction((tx) => ((runs += 1), body(tx))))
+    expect([runs, fake.count('COMMIT')]).toEqual([2, 1])
+  })
+
+  test('that the server does not heed lets nothing run', async () => {
+    once('START TRANSACTION', (session) => session.ok())
+    const body = (tx: Transaction): Promise<unknown> => tx.query('UPDATE a SET n = 1')
+    await expect(settles(db.transaction(body))).rejects.toBeInstanceOf(TransactionEndedError)
+    expect(fake.count('UPDATE')).toBe(0)
+  })
+
+  test('is within the limit of the statement that it is for', async () => {
+    fake.script = (sql, session) => {
+      if (sql === 'START TRANSACTION') return () => void setTimeout(() => session.answer(sql), 1500)
+      return sql.startsWith('UPDATE') ? () => undefined : undefined
+    }
+    const startedAt = performance.now()
+    const body = (tx: Transaction): Promise<unknown> => tx.query({ sql: 'UPDATE a SET n = 1', timeoutMs: 2000 })
+    await expect(settles(db.transaction(body))).rejects.toMatchObject({ code: 'HA_TIMEOUT' })
+    // Each on its own would be 3500.
+    expect(performance.now() - startedAt).toBeLessThan(3200)
+  })
+
+  test('comes with the first statement that is not given up before', async () => {
+    await settles(
+      db.transaction(async (tx) => {
+        const signal = AbortSignal.abort(new Error('not wanted'))
+        await expect(tx.query({ sql: 'UPDATE a SET n = 1', signal })).rejects.toThrow('not wanted')
+        await expect(tx.stream({ sql: 'SELECT 1', signal }).toArray()).rejects.toThrow('not wanted')
+        await tx.query('UPDATE b SET n = 1')
+      }),
+    )
+    expect(asked()).toEqual(['START TRANSACTION', 'UPDATE b SET n = 1', 'COMMIT'])
+  })
+})
+
+describe('the BEGIN of a transaction that goes with a SELECT', () => {
+  const BOTH = 'BEGIN NOT ATOMIC START TRANSACTION; SELECT 1'
+  const selectAndUpdate = async (tx: Transaction): Promise<void> => {
+    await tx.query('SELECT 1').catch(() => undefined)
+    await tx.query('UPDATE a SET n = 1')
+  }
+
+  beforeEach(async () => {
+    await close()
+    await open('10.11.0-MariaDB')
+  })
+
+  test('gives the rows of the SELECT', async () => {
+    await expect(settles(db.transaction((tx) => tx.query('SELECT 1')))).resolves.toMatchObject([
+      [{ one: '1' }],
+      [{ name: 'one' }],
+    ])
+    expect(asked()).toEqual([`${BOTH}\n; END`, 'COMMIT'])
+  })
+
+  test('is run again when the answer is lost', async () => {
+    once(BOTH, ({ socket }) => void socket.resetAndDestroy())
+    await settles(db.transaction(selectAndUpdate).catch(() => db.transaction(selectAndUpdate)))
+    expect([fake.count(BOTH), fake.count('UPDATE'), fake.count('COMMIT')]).toEqual([2, 1, 1])
+  })
+
+  test.each([1044, 1142, 1146, 1205, 1317, 3024])('is one still after error %i', async (errno) => {
+    failOnce(BOTH, errno, true)
+    await settles(db.transaction(selectAndUpdate))
+    expect(asked().slice(1)).toEqual(['ROLLBACK AND CHAIN', 'UPDATE a SET n = 1', 'COMMIT'])
+  })
+
+  test('that is too large for the server is an error of the caller’s, and not repeated', async () => {
+    let runs = 0
+    once(BOTH, (session) => {
+      session.error(1153, '08S01', 'Got a packet bigger than max_allowed_packet')
+      session.socket.end()
+    })
+    const body = (tx: Transaction): Promise<unknown> => ((runs += 1), tx.query('SELECT 1'))
+    await expect(settles(db.transaction(body))).rejects.toMatchObject({ errno: 1153 })
+    expect(runs).toBe(1)
+  })
+
+  test('that the server cannot parse is sent by itself, then and later', async () => {
+    fake.script = (sql, session) =>
+      sql.startsWith('BEGIN NOT') ? () => session.error(1064, '42000', 'You have an error') : undefined
+    for (let i = 0; i < 2; i += 1) await settles(db.transaction(selectAndUpdate))
+    const [first, ...rest] = [['ROLLBACK AND CHAIN'], ['START TRANSACTION']].map((begin) => [
+      ...begin,
+      ...['SELECT 1', 'UPDATE a SET n = 1', 'COMMIT'],
+    ])
+    expect(asked().slice(1)).toEqual([...(first ?? []), ...rest.flat()])
   })
 })
 

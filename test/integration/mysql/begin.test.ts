@@ -79,11 +79,12 @@ describe('a transaction that begins with a SELECT', () => {
   test('is run again after a deadlock, and leaves the connection as it was', async () => {
     await withPool({ connectionLimit: 2 }, async (db) => {
       let runs = 0
+      let held = 0
       const bothHold = new Deferred<undefined>()
       const swap = (one: number, other: number) => async (tx: Transaction) => {
         runs += 1
         await firstRow(tx, `SELECT n FROM ${table} WHERE id = ? FOR UPDATE`, [one])
-        if (runs === 2) bothHold.resolve(undefined)
+        if ((held += 1) === 2) bothHold.resolve(undefined)
         await bothHold.promise
         await firstRow(tx, `SELECT n FROM ${table} WHERE id = ? FOR UPDATE`, [other])
       }

@@ -6,7 +6,7 @@ describe('canBeginWith', () => {
     ['SELECT n FROM quota WHERE id = ? FOR UPDATE', [7]],
     [' select 1', undefined],
     ['SELECT * FROM t WHERE a = ? AND b IS ? -- last', ['x', null]],
-    ["SELECT 'into' FROM t /* into */", []],
+    ['SELECT /*+ NO_ICP(t) */ n FROM t /* all of it */', []],
   ])('yes: %s', (sql, values) => {
     expect(canBeginWith({ sql, values })).toBe(true)
   })
@@ -20,6 +20,9 @@ describe('canBeginWith', () => {
     ['SELECT /*!50000 1 */', undefined],
     ['SELECT 1; DELETE FROM t', undefined],
     ['SELECT 1;', undefined],
+    ["SELECT 'C:\\' INTO @x", undefined],
+    ["SELECT 'into' FROM t", undefined],
+    ['SELECT /*M!100100 1 */', undefined],
     ["SELECT ';'", undefined],
     ["SELECT '\\'; DELETE FROM t; -- '", undefined],
     ['SELECT ?', ["'; DELETE FROM t; -- "]],
