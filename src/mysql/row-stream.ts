@@ -10,6 +10,7 @@ import type { Row } from './result.js'
  * the server has sent everything, or the reader has left.
  */
 export interface RowStream<T = Row> extends Readable {
+  /** The rows, for `for await`. */
   [Symbol.asyncIterator](): NodeJS.AsyncIterator<T>
 }
 
