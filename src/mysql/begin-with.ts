@@ -7,6 +7,9 @@ import type { Lease } from './lease.js'
 /** @internal */
 export const BEGIN = 'START TRANSACTION'
 const ER_PARSE = 1064
+/** On a line of its own at the end: the statement may end in a comment. */
+const BEFORE = `BEGIN NOT ATOMIC ${BEGIN}; `
+const AFTER = '\n; END'
 
 /**
  * True for a statement that can be sent together with the BEGIN before it: a SELECT, since whatever becomes of the two it
@@ -27,11 +30,11 @@ export async function beginWith(lease: Lease, statement: DriverStatement, limits
   const { connection } = lease
   const startedAt = now()
   try {
-    // On a line of its own: the statement may end in a comment.
-    const sql = `BEGIN NOT ATOMIC ${BEGIN}; ${statement.sql}\n; END`
+    const sql = `${BEFORE}${statement.sql}${AFTER}`
     const [results, fields] = await lease.run('query', { ...statement, sql }, limits)
     return [(results as readonly unknown[])[0], (fields as readonly unknown[])[0]]
   } catch (error) {
+    showOwnText(error)
     const { connection: fate, outcome } = classify(error)
     const isOver = connection.lost !== undefined || fate === 'destroy' || outcome === 'rolledBack' || outcome === 'lost'
     // Which of the two has failed is not known, and what comes next must not run outside of a transaction.
@@ -41,6 +44,13 @@ export async function beginWith(lease: Lease, statement: DriverStatement, limits
     connection.hasCompound = false
     return result
   }
+}
+
+/** mysql2 tells in its errors what was sent. */
+function showOwnText(error: unknown): void {
+  const told = error as { sql?: unknown }
+  if (typeof told.sql === 'string' && told.sql.startsWith(BEFORE))
+    told.sql = told.sql.slice(BEFORE.length, -AFTER.length)
 }
 
 async function beginsAnew(lease: Lease, limits: WaitOptions): Promise<boolean> {

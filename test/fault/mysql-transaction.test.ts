@@ -242,7 +242,14 @@ describe('the BEGIN of a transaction that goes with a SELECT', () => {
 
   test.each([1044, 1142, 1146, 1205, 1317, 3024])('is one still after error %i', async (errno) => {
     failOnce(BOTH, errno, true)
-    await settles(db.transaction(selectAndUpdate))
+    let told: unknown
+    await settles(
+      db.transaction(async (tx) => {
+        await tx.query('SELECT 1').catch((error: unknown) => (told = error))
+        await tx.query('UPDATE a SET n = 1')
+      }),
+    )
+    expect(told).toMatchObject({ errno, sql: 'SELECT 1' })
     expect(asked().slice(1)).toEqual(['ROLLBACK AND CHAIN', 'UPDATE a SET n = 1', 'COMMIT'])
   })
 
