@@ -6,6 +6,7 @@ import type { Channel } from './channel.js'
 import { isQueueGone, isTemporary } from './classify.js'
 import type { Counters } from './counters.js'
 import { Deliveries, type MessageHandler } from './deliveries.js'
+import { watchQueue } from './queue-watch.js'
 import type { Session } from './session.js'
 import type { ResolvedSubscription } from './subscription.js'
 import type { Topology } from './topology.js'
@@ -197,6 +198,7 @@ export class ManagedConsumer implements Consumer {
       await channel.raw.prefetch(this.#subscription.prefetch)
       const { consumerTag } = await channel.raw.consume(this.queue, (raw) => this.#onDelivery(channel, raw))
       this.#onActive(channel, consumerTag)
+      void watchQueue(session, channel, this.queue, () => this.#deliveries.deliveredCount)
     } catch (error) {
       const refusal = channel.ending.value?.error ?? error
       if (isQueueGone(refusal) && !this.#subscription.isPassive) this.#isDeclared = false

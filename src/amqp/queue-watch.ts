@@ -1,0 +1,45 @@
+import { sleep } from '../core/timing.js'
+import type { Channel } from './channel.js'
+import { isQueueGone } from './classify.js'
+import type { Session } from './session.js'
+
+/** A consumer that gets nothing has its queue asked for so often, in milliseconds. */
+const INTERVAL_MS = 5000
+
+/**
+ * Ends a consumer's channel when its queue is gone.
+ *
+ * The broker says so by basic.cancel, but not always: RabbitMQ 3.10 has been seen to delete a queue without a word to its
+ * consumer, which would wait for ever. While messages come nothing is asked. Never rejects. @internal
+ */
+export async function watchQueue(
+  session: Session,
+  channel: Channel,
+  queue: string,
+  delivered: () => number,
+): Promise<void> {
+  const stop = new AbortController()
+  channel.ending.on(() => stop.abort())
+  try {
+    for (;;) {
+      const before = delivered()
+      await sleep(INTERVAL_MS, stop.signal)
+      if (delivered() === before && (await isGone(session, queue))) channel.dismiss()
+    }
+  } catch {
+    // The channel has ended.
+  }
+}
+
+async function isGone(session: Session, queue: string): Promise<boolean> {
+  let probe: Channel | undefined
+  try {
+    probe = await session.openChannel()
+    await probe.raw.checkQueue(queue)
+    return false
+  } catch (error) {
+    return isQueueGone(probe?.ending.value?.error ?? error)
+  } finally {
+    probe?.dismiss()
+  }
+}
