@@ -87,7 +87,7 @@ function problemsOf(result: TransferResult): readonly string[] {
 }
 
 function slow(rates: readonly TransferRate[]): readonly string[] {
-  return rates.flatMap(({ client, ratio: { median } }) => {
+  return rates.flatMap(({ client, alone: { median } }) => {
     const goal = RATE_GOALS[client] ?? 0
     return median >= goal ? [] : [`${client}: ${median.toFixed(2)} x the rate of ${PEER}, not ${goal}`]
   })
@@ -95,13 +95,16 @@ function slow(rates: readonly TransferRate[]): readonly string[] {
 
 /** Committed work per second, one line per client. */
 export function ratesTable(rates: readonly TransferRate[], { turns }: ForUpdatePlan): string {
-  const title = `Committed work per second without fault, in turn, the middle one of ${turns} rounds`
-  const header = ['client', 'per second', `x ${PEER}`, 'quartiles', 'goal']
-  const rows = rates.map(({ client, perSecond, ratio: { low, median, high } }) => [
+  const title = `Committed work per second without fault, the middle one of ${turns} turns`
+  const header = ['client', 'per second', PEER, 'ratio', 'quartiles', 'at the same time', 'quartiles', 'goal']
+  const rows = rates.map(({ client, perSecond, peerPerSecond, alone, together }) => [
     client,
     String(Math.round(perSecond)),
-    median.toFixed(2),
-    `${low.toFixed(2)}-${high.toFixed(2)}`,
+    String(Math.round(peerPerSecond)),
+    alone.median.toFixed(2),
+    `${alone.low.toFixed(2)}-${alone.high.toFixed(2)}`,
+    together.median.toFixed(2),
+    `${together.low.toFixed(2)}-${together.high.toFixed(2)}`,
     RATE_GOALS[client] === undefined ? '-' : `>= ${RATE_GOALS[client]}`,
   ])
   return `${title}\n\n${table(header, rows)}`

@@ -1,7 +1,7 @@
 import { backoffDelay } from '../core/backoff.js'
 import { ClosedError, ConnectionLostError, toError } from '../core/errors.js'
 import { Reconnector } from '../core/reconnector.js'
-import { sleep } from '../core/timing.js'
+import { onAbort, sleep } from '../core/timing.js'
 import { explainHandshake, isRefusal } from './classify.js'
 import { openConnection } from './driver.js'
 import type { Host, HostBook } from './hosts.js'
@@ -164,13 +164,13 @@ export class Connection {
       throw explainHandshake(toError(error), vhost)
     })
     const session = new Session(host, driver, connectTimeoutMs)
-    const onAbort = (): void => session.cut(new ConnectionLostError(host.name, 'given up'))
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (signal.aborted) onAbort()
+    const giveUp = (): void => session.cut(new ConnectionLostError(host.name, 'given up'))
+    const forget = onAbort(signal, giveUp)
+    if (signal.aborted) giveUp()
     try {
       await session.openControl()
     } finally {
-      signal.removeEventListener('abort', onAbort)
+      forget()
     }
     return session
   }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import amqplib from 'amqplib'
+import { onAbort } from '../core/timing.js'
 import type { TransportHost } from './transport-url.js'
 
 /** A message as it arrives. @internal */
@@ -89,9 +90,9 @@ const KEEP_ALIVE_DELAY_MS = 10_000
 export async function openConnection(target: DriverTarget, signal: AbortSignal): Promise<DriverConnection> {
   // A signal of our own, because a socket keeps the signal it was made with, and would die of a later abort.
   const handshake = new AbortController()
-  const onAbort = (): void => handshake.abort(signal.reason)
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort, { once: true })
+  const end = (): void => handshake.abort(signal.reason)
+  if (signal.aborted) end()
+  const forget = onAbort(signal, end)
   try {
     const model = await amqplib.connect(address(target), {
       ...socketOptions(target),
@@ -99,7 +100,7 @@ export async function openConnection(target: DriverTarget, signal: AbortSignal):
     } as object)
     return wrap(model as unknown as Model)
   } finally {
-    signal.removeEventListener('abort', onAbort)
+    forget()
   }
 }
 

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { cut } from './cut.js'
 import { errorText, toError } from './errors.js'
-import { abortReason } from './timing.js'
+import { abortReason, onAbort } from './timing.js'
 
 /** An address that is silent for so long is raced by the next one. */
 const SILENCE_MS = 300
@@ -40,16 +40,10 @@ export function connectFirst(options: ConnectOptions, signal: AbortSignal): Prom
 
     const finish = (reason: Error): void => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
+      forget()
       const losers = [...running.values()]
       running.clear()
       for (const socket of losers) cut(socket, reason)
-    }
-    const onAbort = (): void => {
-      const reason = abortReason(signal)
-      for (const address of running.keys()) onFailed(address)
-      finish(reason)
-      reject(together([...errors, reason]))
     }
     const won = (address: string, socket: Socket): void => {
       running.delete(address)
@@ -87,7 +81,12 @@ export function connectFirst(options: ConnectOptions, signal: AbortSignal): Prom
       reject(abortReason(signal))
       return
     }
-    signal.addEventListener('abort', onAbort, { once: true })
+    const forget = onAbort(signal, () => {
+      const reason = abortReason(signal)
+      for (const address of running.keys()) onFailed(address)
+      finish(reason)
+      reject(together([...errors, reason]))
+    })
     next()
   })
 }

@@ -1,7 +1,7 @@
 import { formatEndpoint, type Endpoint } from './endpoint.js'
 import { ClosedError, ConnectError, TimeoutError, toError } from './errors.js'
 import { TimeLimit } from './time-limit.js'
-import { abortReason, now, sleep } from './timing.js'
+import { abortReason, now, onAbort, sleep } from './timing.js'
 
 /** What a {@link Reconnector} needs to know. Durations are milliseconds. @internal */
 export interface ReconnectorOptions<H extends { readonly endpoint: Endpoint }, C> {
@@ -122,8 +122,7 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
   }
 
   async run(hosts: readonly H[]): Promise<Connected<H, C> | undefined> {
-    const onAbort = (): void => this.#wake()
-    this.#signal.addEventListener('abort', onAbort)
+    const forget = onAbort(this.#signal, () => this.#wake())
     try {
       for (const host of hosts) {
         if (this.#isOver()) break
@@ -133,7 +132,7 @@ class DialRace<H extends { readonly endpoint: Endpoint }, C> {
       }
       await this.#until(() => this.#isOver() || this.#active === 0)
     } finally {
-      this.#signal.removeEventListener('abort', onAbort)
+      forget()
       for (const cancel of this.#cancel) cancel(new ClosedError('dial'))
     }
     return this.#winner

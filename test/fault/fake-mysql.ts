@@ -67,6 +67,16 @@ export class FakeMysql {
     return this.statements.filter((sql) => sql.startsWith(start)).length
   }
 
+  /** Deals with the first statement that begins like this; later ones are answered. */
+  once(start: string, act: (session: FakeSession) => void): void {
+    let isDone = false
+    this.script = (sql, session) => {
+      if (isDone || !sql.startsWith(start)) return undefined
+      isDone = true
+      return () => act(session)
+    }
+  }
+
   async close(): Promise<void> {
     for (const { socket } of this.sessions) socket.destroy()
     const server = this.#server

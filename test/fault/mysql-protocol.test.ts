@@ -47,16 +47,6 @@ async function ready(options: MysqlPoolOptions = {}): Promise<MysqlPool> {
   return db
 }
 
-/** Applies to the first statement that begins with `start`; later ones are answered. */
-function once(start: string, act: (session: FakeSession) => void): void {
-  let isDone = false
-  fake.script = (sql, session) => {
-    if (isDone || !sql.startsWith(start)) return undefined
-    isDone = true
-    return () => act(session)
-  }
-}
-
 const settles = <T>(work: Promise<T>): Promise<T> => within(SETTLED_WITHIN_MS, 'the call', work)
 const reset = ({ socket }: FakeSession): void => void socket.resetAndDestroy()
 const refuse =
@@ -123,10 +113,10 @@ describe('an answer that breaks off', () => {
     ['by a packet that makes no sense', (session) => session.send(Buffer.from([0xff]))],
   ])('%s: a read is repeated, a write is unknown, and neither is the writer left', async (_name, breakOff) => {
     const db = await ready()
-    once('SELECT 2', breakOff)
+    fake.once('SELECT 2', breakOff)
     await expect(settles(db.query('SELECT 2'))).resolves.toMatchObject([[{ one: '1' }], {}])
     expect(fake.count('SELECT 2')).toBe(2)
-    once('UPDATE', breakOff)
+    fake.once('UPDATE', breakOff)
     await expect(settles(db.query('UPDATE t SET n = 1'))).rejects.toMatchObject({
       code: 'HA_OUTCOME_UNKNOWN',
       sqlState: '08007',
@@ -140,7 +130,7 @@ describe('an answer that breaks off', () => {
 
   test('within transaction() runs the function again, as a whole', async () => {
     const db = await ready()
-    once('UPDATE', reset)
+    fake.once('UPDATE', reset)
     let runs = 0
     await settles(
       db.transaction(async (tx) => {
@@ -184,7 +174,7 @@ describe('COMMIT', () => {
   ): Promise<{ result: Promise<string>; runs: () => number }> => {
     const db = await ready()
     let runs = 0
-    once('COMMIT', act)
+    fake.once('COMMIT', act)
     const result = settles(
       db.transaction(async (tx) => {
         runs += 1
@@ -238,7 +228,7 @@ describe('COMMIT', () => {
   test('whose answer comes after the limit is unknown at the limit', async () => {
     const db = await ready()
     let late: (() => void) | undefined
-    once('COMMIT', (session) => (late = () => session.answer('COMMIT')))
+    fake.once('COMMIT', (session) => (late = () => session.answer('COMMIT')))
     const result = db.transaction((tx) => tx.query('UPDATE t SET n = 1'), { timeoutMs: 400 })
     await expect(settles(result)).rejects.toMatchObject({
       name: 'CommitOutcomeUnknownError',
@@ -251,7 +241,7 @@ describe('COMMIT', () => {
 
   test('that the function sends by itself is unknown when its answer is lost, whatever the function makes of it', async () => {
     const db = await ready()
-    once('COMMIT', reset)
+    fake.once('COMMIT', reset)
     let runs = 0
     const result = db.transaction(async (tx) => {
       runs += 1
@@ -259,7 +249,7 @@ describe('COMMIT', () => {
       await tx.query('COMMIT')
     })
     await expect(settles(result)).rejects.toMatchObject({ name: 'CommitOutcomeUnknownError' })
-    once('COMMIT', reset)
+    fake.once('COMMIT', reset)
     const swallowed = db.transaction(async (tx) => {
       runs += 1
       await tx.query('UPDATE t SET n = 1')
@@ -297,7 +287,7 @@ describe('a statement', () => {
     [64_999, 'HY000', 'mysql2 does not know me', { again: false, errno: 64_999 }],
   ])('in autocommit that is answered with %i (%s, %s)', async (errno, sqlState, message, { again, ...error }) => {
     const db = await ready()
-    once('UPDATE', refuse(errno, sqlState, message))
+    fake.once('UPDATE', refuse(errno, sqlState, message))
     const result = settles(db.execute('UPDATE t SET n = 1'))
     if (again) await result
     else await expect(result).rejects.toMatchObject(error)
@@ -322,7 +312,7 @@ describe('a statement', () => {
     [64_999, 'HY000', 'mysql2 does not know me', false],
   ])('in transaction() that is answered with %i (%s, %s): run again %s', async (errno, sqlState, message, again) => {
     const db = await ready({ retryIntervalMs: 10 })
-    once('UPDATE', refuse(errno, sqlState, message))
+    fake.once('UPDATE', refuse(errno, sqlState, message))
     let runs = 0
     const result = settles(
       db.transaction(async (tx) => {

@@ -159,16 +159,6 @@ describe('the function of a transaction', () => {
   })
 })
 
-/** Says nothing the first time it is asked for something that begins like this, or does what it is told. */
-function once(start: string, act: (session: FakeSession) => void): void {
-  let isDone = false
-  fake.script = (sql, session) => {
-    if (isDone || !sql.startsWith(start)) return undefined
-    isDone = true
-    return () => act(session)
-  }
-}
-
 describe('the BEGIN of a transaction', () => {
   test.each<[string, (tx: Transaction) => Promise<unknown>]>([
     ['an UPDATE', (tx) => tx.query('UPDATE a SET n = 1')],
@@ -176,14 +166,14 @@ describe('the BEGIN of a transaction', () => {
     ['a prepared SELECT', (tx) => tx.execute('SELECT 1')],
     ['a stream', (tx) => tx.stream('SELECT 1').toArray()],
   ])('that is lost before %s has it run again', async (_what, body) => {
-    once('START TRANSACTION', ({ socket }) => void socket.resetAndDestroy())
+    fake.once('START TRANSACTION', ({ socket }) => void socket.resetAndDestroy())
     let runs = 0
     await settles(db.transaction((tx) => ((runs += 1), body(tx))))
     expect([runs, fake.count('COMMIT')]).toEqual([2, 1])
   })
 
   test('that the server does not heed lets nothing run', async () => {
-    once('START TRANSACTION', (session) => session.ok())
+    fake.once('START TRANSACTION', (session) => session.ok())
     const body = (tx: Transaction): Promise<unknown> => tx.query('UPDATE a SET n = 1')
     await expect(settles(db.transaction(body))).rejects.toBeInstanceOf(TransactionEndedError)
     expect(fake.count('UPDATE')).toBe(0)
@@ -235,7 +225,7 @@ describe('the BEGIN of a transaction that goes with a SELECT', () => {
   })
 
   test('is run again when the answer is lost', async () => {
-    once(BOTH, ({ socket }) => void socket.resetAndDestroy())
+    fake.once(BOTH, ({ socket }) => void socket.resetAndDestroy())
     await settles(db.transaction(selectAndUpdate).catch(() => db.transaction(selectAndUpdate)))
     expect([fake.count(BOTH), fake.count('UPDATE'), fake.count('COMMIT')]).toEqual([2, 1, 1])
   })
@@ -255,7 +245,7 @@ describe('the BEGIN of a transaction that goes with a SELECT', () => {
 
   test('that is too large for the server is an error of the caller’s, and not repeated', async () => {
     let runs = 0
-    once(BOTH, (session) => {
+    fake.once(BOTH, (session) => {
       session.error(1153, '08S01', 'Got a packet bigger than max_allowed_packet')
       session.socket.end()
     })
