@@ -141,7 +141,7 @@ export async function commit(lease: Lease, limits: WaitOptions = {}): Promise<vo
   try {
     await lease.commit(limits)
   } catch (error) {
-    throw isVerdict(error) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
+    throw isVerdict(error) || wasNotSent(error) ? error : new CommitOutcomeUnknownError(lease.node.name, toError(error))
   }
 }
 

@@ -289,3 +289,24 @@ describe('the commit fence', () => {
     expect(asked).toBe(2)
   })
 })
+
+describe('a COMMIT that is not sent', () => {
+  test('is refused and not unknown while a stream is open, and after the release', async () => {
+    const db = await ready()
+    const connection = await db.getConnection()
+    await connection.beginTransaction()
+    fake.once('SELECT 2', (session) => {
+      session.columns(['one'])
+      session.row(['1'])
+    })
+    const rows = connection.stream('SELECT 2')
+    await settles(once(rows, 'data'))
+    await expect(settles(connection.commit())).rejects.toMatchObject({ code: 'HA_STREAM_OPEN' })
+    rows.destroy()
+    connection.release()
+    await expect(settles(connection.commit())).rejects.toMatchObject({
+      code: expect.stringMatching(/CLOSED|LOST/) as string,
+    })
+    expect(fake.count('COMMIT')).toBe(0)
+  })
+})
