@@ -1,3 +1,5 @@
+import { TimeoutError } from '../core/errors.js'
+import { waitWithin } from '../core/time-limit.js'
 import { sleep } from '../core/timing.js'
 import type { Channel } from './channel.js'
 import { isQueueGone } from './classify.js'
@@ -24,18 +26,20 @@ export async function watchQueue(
     for (;;) {
       const before = delivered()
       await sleep(INTERVAL_MS, stop.signal)
-      if (delivered() === before && (await isGone(session, queue))) channel.dismiss()
+      if (delivered() === before && (await isGone(session, queue, stop.signal))) channel.dismiss()
     }
   } catch {
     // The channel has ended.
   }
 }
 
-async function isGone(session: Session, queue: string): Promise<boolean> {
+/** No answer is no news: it is asked again. */
+async function isGone(session: Session, queue: string, signal: AbortSignal): Promise<boolean> {
   let probe: Channel | undefined
   try {
     probe = await session.openChannel()
-    await probe.raw.checkQueue(queue)
+    const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `queue '${queue}' asked for`)
+    await waitWithin(probe.raw.checkQueue(queue), { timeoutMs: INTERVAL_MS, signal }, late)
     return false
   } catch (error) {
     return isQueueGone(probe?.ending.value?.error ?? error)

@@ -30,9 +30,8 @@ export class StubChannel extends EventEmitter implements DriverChannel {
   /** Messages that the queue says it has. */
   readyCount = 0
 
-  checkQueue(): Promise<{ readonly messageCount: number }> {
-    return Promise.resolve({ messageCount: this.readyCount })
-  }
+  checkQueue: () => Promise<{ readonly messageCount: number }> = () =>
+    Promise.resolve({ messageCount: this.readyCount })
 
   close(): Promise<void> {
     this.closeCount += 1
