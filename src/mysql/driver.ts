@@ -43,7 +43,8 @@ export class DriverConnection {
   readonly #endpoint: Endpoint
   /** The address it leads to, and all that the host's name had then. */
   readonly dialled: Omit<Dialled, 'socket'>
-  readonly #pending = new Set<(error: Error) => void>()
+  /** Of the commands that mysql2 has, in their order. */
+  #pending: ((error: Error) => void)[] = []
   readonly #localPort: number | undefined
   #lost: Error | undefined
   /** True while the server is taken to know MariaDB's compound statements: in sql_mode ORACLE it does not. */
@@ -174,9 +175,9 @@ export class DriverConnection {
         reject(this.#lost)
         return
       }
-      this.#pending.add(reject)
+      this.#pending.push(reject)
       const done: Callback = (error, rows, fields) => {
-        this.#pending.delete(reject)
+        this.#settled(reject)
         // A ping that was answered calls back with nothing at all, whatever mysql2's types say.
         if (error === null || error === undefined) resolve([rows, fields])
         else reject(this.#own(error))
@@ -184,10 +185,15 @@ export class DriverConnection {
       try {
         start(done)
       } catch (error) {
-        this.#pending.delete(reject)
+        this.#settled(reject)
         reject(error)
       }
     })
+  }
+
+  #settled(reject: (error: Error) => void): void {
+    const at = this.#pending.indexOf(reject)
+    if (at !== -1) this.#pending.splice(at, 1)
   }
 
   #end(error: Error): void {
@@ -202,8 +208,9 @@ export class DriverConnection {
   #rejectPending(): void {
     const reason = this.#lost
     if (reason === undefined) return
-    for (const reject of this.#pending) reject(reason)
-    this.#pending.clear()
+    const rejects = this.#pending
+    this.#pending = []
+    for (const reject of rejects) reject(reason)
   }
 
   /** mysql2 answers calls on a dead connection with an error that hides why it died. */

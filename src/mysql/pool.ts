@@ -155,8 +155,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
    * COMMIT is lost it rejects with `CommitOutcomeUnknownError` and is not run again; with `exactlyOnce` the commit fence
    * finds out what happened instead. What `body` throws is thrown, after a rollback.
    *
-   * It begins with the first statement of `body`, with MariaDB in the same round trip when that is a SELECT; with the
-   * fence, an isolation level or `readOnly` before that. Without a statement there is nothing to commit.
+   * It begins with the first statement of `body`; with the fence, an isolation level or `readOnly` before that. Without
+   * a statement there is nothing to commit.
    *
    * What `body` asks of the pool beside `tx` (a connection, a query, a transaction inside) goes to the same node while
    * that is the writer. With `followTransactions` it rejects after a change of the writer, and `body` is run again.

@@ -2,7 +2,6 @@ import { backoffDelay } from '../core/backoff.js'
 import { TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort, sleep } from '../core/timing.js'
-import { BEGIN } from './begin-with.js'
 import { classify, isRerunnable, type Outcome } from './classify.js'
 import { commit } from './connection.js'
 import { CommitOutcomeUnknownError, StatementOutcomeUnknownError, TransactionEndedError } from './errors.js'
@@ -10,7 +9,7 @@ import type { Fence, UnknownAttempt } from './fence.js'
 import type { Lease } from './lease.js'
 import type { ResolvedMysqlPoolOptions } from './options.js'
 import type { Stop } from './stop.js'
-import { Transaction } from './transaction.js'
+import { BEGIN, Transaction } from './transaction.js'
 import type { TransactionOptions } from './transaction-options.js'
 
 /** What {@link runTransaction} needs of the pool. @internal */
@@ -124,7 +123,7 @@ class TransactionRun<T> {
 
   /** One run of the function; `statementFailed` stands for everything that must not be run again. */
   async #attempt(lease: Lease): Promise<Attempt<T>> {
-    // Otherwise with its first statement, which saves a round trip.
+    // Otherwise with its first statement: a function that asks for nothing costs nothing.
     const isBegun = this.#isFenced || this.#options.isolationLevel !== undefined || this.#options.readOnly === true
     const tx = new Transaction(lease, this.#stop, isBegun)
     const forget = this.#stop.onStop((reason) => lease.cut(reason))

@@ -1,17 +1,20 @@
 import { TimeoutError, toError } from '../core/errors.js'
 import { assertWanted, remaining, type WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
-import { BEGIN, beginWith, canBeginWith } from './begin-with.js'
 import { classify, type Outcome } from './classify.js'
 import { withOutcome, type Queryable } from './connection.js'
 import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } from './errors.js'
-import type { DriverResult, DriverStatement } from './driver.js'
+import type { DriverResult } from './driver.js'
 import type { Lease } from './lease.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import type { Stop } from './stop.js'
 import { beginsAnother, cannotCommit, isCall, toStatement } from './statement.js'
 import type { Statement, StatementOptions, StreamOptions } from './statement.js'
+import { Turns } from './turns.js'
+
+/** @internal */
+export const BEGIN = 'START TRANSACTION'
 
 /**
  * A running transaction, handed to the function given to `pool.transaction`.
@@ -22,8 +25,8 @@ import type { Statement, StatementOptions, StreamOptions } from './statement.js'
 export class Transaction implements Queryable {
   readonly #lease: Lease
   readonly #stop: Stop
+  readonly #turns = new Turns()
   #isBegun: boolean
-  #tail: Promise<unknown> = Promise.resolve()
   #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
   #isOver = false
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
@@ -64,7 +67,7 @@ export class Transaction implements Queryable {
 
   /** Waits for statements that were started and not awaited, and throws when the transaction is over already. @internal */
   async settle(): Promise<void> {
-    await this.#tail
+    await this.#turns.idle()
     this.#assertAlive()
     if (this.#lease.isStreaming) throw new StreamOpenError(this.#lease.node.name)
     // What the function has left behind must not run after the COMMIT.
@@ -74,7 +77,7 @@ export class Transaction implements Queryable {
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
     this.#isOver = true
-    await this.#tail
+    await this.#turns.idle()
   }
 
   /** False until its first statement: there is nothing to commit. @internal */
@@ -106,35 +109,30 @@ export class Transaction implements Queryable {
   }
 
   #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
-    const text = typeof sql === 'string' ? sql : sql.sql
-    return this.#inTurn(text, () => {
-      const { driver, limits } = toStatement(sql, values)
-      const work = this.#isBegun
-        ? this.#run(driver.sql, () => this.#lease.run(method, driver, limits))
-        : this.#first(method, driver, limits)
-      return work as unknown as Promise<QueryResult<T>>
-    })
+    try {
+      const statement = toStatement(sql, values)
+      const result: Promise<unknown> = this.#inTurn(statement.driver.sql, () => this.#send(method, statement))
+      return result as Promise<QueryResult<T>>
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
+  }
+
+  #send(method: 'query' | 'execute', { driver, limits }: Statement): Promise<DriverResult> {
+    const send = (left: WaitOptions): Promise<DriverResult> =>
+      this.#settle(driver.sql, this.#lease.run(method, driver, left))
+    return this.#isBegun ? send(limits) : this.#begin(limits).then(send)
   }
 
   /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
   async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
     const sent = this.#inTurn(driver.sql, async () => {
       const left = this.#isBegun ? limits : await this.#begin(limits)
-      return { done: this.#run(driver.sql, () => this.#lease.stream(driver, sink, left)) }
+      return { done: this.#settle(driver.sql, this.#lease.stream(driver, sink, left)) }
     })
     await (
       await sent
     ).done
-  }
-
-  async #first(method: 'query' | 'execute', driver: DriverStatement, limits: WaitOptions): Promise<DriverResult> {
-    if (method === 'query' && this.#lease.connection.hasCompound && canBeginWith(driver)) {
-      assertWanted(limits)
-      this.#isBegun = true
-      return this.#run(driver.sql, () => beginWith(this.#lease, driver, limits))
-    }
-    const left = await this.#begin(limits)
-    return this.#run(driver.sql, () => this.#lease.run(method, driver, left))
   }
 
   /** Resolves to what is left of the limits. */
@@ -153,28 +151,26 @@ export class Transaction implements Queryable {
   }
 
   /** One after the other: after a deadlock the server would run the next one outside the transaction. */
-  #inTurn<R>(sql: string, start: () => R | Promise<R>): Promise<R> {
+  #inTurn<R>(sql: string, start: () => Promise<R>): Promise<R> {
     const failureBefore = this.#failure
-    const turn = this.#tail.then(() => {
+    return this.#turns.run(() => {
       const failure = this.#failure
       // Asked for before the failure, as with Promise.all: the caller has not swallowed anything.
       if (failure !== failureBefore && (failure?.outcome === 'lost' || failure?.outcome === 'rolledBack')) {
-        throw failure.error
+        return Promise.reject(toError(failure.error))
       }
-      this.#assertAlive()
-      if (beginsAnother(sql)) {
-        this.#ended = new TransactionEndedError('its function asked to begin another one, and was refused')
-        throw this.#ended
-      }
-      return start()
+      const ended = this.#whyEnded()
+      if (ended !== undefined) return Promise.reject(ended)
+      if (!beginsAnother(sql)) return start()
+      this.#ended = new TransactionEndedError('its function asked to begin another one, and was refused')
+      return Promise.reject(this.#ended)
     })
-    this.#tail = turn.catch(() => undefined)
-    return turn
   }
 
-  async #run<R>(sql: string, send: () => Promise<R>): Promise<R> {
+  /** Takes note of how the statement that runs has ended. */
+  async #settle<R>(sql: string, running: Promise<R>): Promise<R> {
     try {
-      const result = await send()
+      const result = await running
       if (!this.#lease.isInTransaction) {
         this.#ended ??= new TransactionEndedError('a statement committed or rolled it back')
       }
@@ -202,13 +198,18 @@ export class Transaction implements Queryable {
   }
 
   #assertAlive(): void {
+    const ended = this.#whyEnded()
+    if (ended !== undefined) throw ended
+  }
+
+  #whyEnded(): Error | undefined {
     if (this.#isOver) this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     if (this.#ended === undefined && this.#isBegun && !this.#lease.isInTransaction) {
       const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
       const reason = cause === undefined ? 'a statement committed or rolled it back' : cause.message
       this.#ended = new TransactionEndedError(reason, cause)
     }
-    if (this.#ended !== undefined) throw this.#ended
+    return this.#ended
   }
 }
 
