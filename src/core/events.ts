@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { diagnose } from './diagnostics.js'
-import { toError } from './errors.js'
+import { callListener, diagnose } from './diagnostics.js'
 import type { Service } from './variables.js'
 
 /** A host became usable, or stopped being usable. */
@@ -91,16 +90,8 @@ export class EventSource<Events extends EventMap<Events>> {
   protected report<K extends keyof Events & string>(name: K, payload: Events[K][0]): void {
     Object.freeze(payload)
     diagnose(this.#service, name, payload)
-    for (const listener of this.#emitter.rawListeners(name) as Listener[]) this.#call(listener, payload)
-  }
-
-  #call(listener: Listener, payload: object): void {
-    const failed = (error: unknown): void => diagnose(this.#service, 'listenerError', { error: toError(error) })
-    try {
-      const result: unknown = listener.call(this.#emitter, payload)
-      if (result instanceof Promise) result.catch(failed)
-    } catch (error) {
-      failed(error)
+    for (const listener of this.#emitter.rawListeners(name) as Listener[]) {
+      callListener(this.#service, () => listener.call(this.#emitter, payload))
     }
   }
 }

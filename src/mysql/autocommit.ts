@@ -2,8 +2,8 @@ import { TimeoutError } from '../core/errors.js'
 import { remaining, type WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import { classify } from './classify.js'
-import { wasNotSent, withOutcome } from './connection.js'
-import type { DriverStatement } from './driver.js'
+import { wasNotSent, withOutcome } from './outcome.js'
+import type { DriverResult, DriverStatement } from './driver.js'
 import type { Role } from './gate.js'
 import type { Lease } from './lease.js'
 import type { QueryResult } from './result.js'
@@ -14,6 +14,7 @@ import {
   isSingleStatement,
   toStatement,
   type ReadOptions,
+  type Statement,
   type StreamOptions,
 } from './statement.js'
 
@@ -61,20 +62,25 @@ export class Autocommit {
     sql: string | ReadOptions,
     values: unknown,
   ): Promise<QueryResult<T>> {
-    const { driver, limits, isCausal } = toStatement(sql, values)
-    const send: Send<unknown> = (lease, statement, left) => lease.run(method, statement, left)
-    const isRepeatable = (): boolean => isRead(role, driver.sql)
-    return this.#run(role, driver, { limits, isCausal, isRepeatable, send }) as Promise<QueryResult<T>>
+    return this.run(role, method, toStatement(sql, values)) as Promise<unknown> as Promise<QueryResult<T>>
   }
 
   stream<T>(role: Role, sql: string | (ReadOptions & StreamOptions), values: unknown): RowStream<T> {
-    const { driver, limits, isCausal, highWaterMark } = toStatement(sql, values)
-    const fill = (sink: RowSink): Promise<void> => {
-      const send: Send<void> = (lease, statement, left) => lease.stream(statement, sink, left)
-      const isRepeatable = (): boolean => !sink.hasTaken && isRead(role, driver.sql)
-      return this.#run(role, driver, { limits, isCausal, isRepeatable, send, left: sink.left })
-    }
-    return rowStream<T>(fill, highWaterMark)
+    const statement = toStatement(sql, values)
+    return rowStream<T>((sink) => this.fill(role, statement, sink), statement.highWaterMark)
+  }
+
+  run(role: Role, method: 'query' | 'execute', { driver, limits, isCausal }: Statement): Promise<DriverResult> {
+    const send: Send<DriverResult> = (lease, statement, left) => lease.run(method, statement, left)
+    const isRepeatable = (): boolean => isRead(role, driver.sql)
+    return this.#run(role, driver, { limits, isCausal, isRepeatable, send })
+  }
+
+  /** Puts the rows into `sink`; resolves to the header of a statement without rows. */
+  fill(role: Role, { driver, limits, isCausal }: Statement, sink: RowSink): Promise<DriverResult> {
+    const send: Send<DriverResult> = (lease, statement, left) => lease.stream(statement, sink, left)
+    const isRepeatable = (): boolean => !sink.hasTaken && isRead(role, driver.sql)
+    return this.#run(role, driver, { limits, isCausal, isRepeatable, send, left: sink.left })
   }
 
   async #run<R>(role: Role, statement: DriverStatement, how: Run<R>): Promise<R> {

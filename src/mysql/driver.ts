@@ -1,11 +1,28 @@
 import { Socket } from 'node:net'
-import { createConnection, type Connection, type ConnectionOptions, type QueryError, type QueryOptions } from 'mysql2'
+import {
+  createConnection,
+  escape,
+  escapeId,
+  format,
+  type Connection,
+  type ConnectionOptions,
+  type PrepareStatementInfo,
+  type QueryError,
+  type QueryOptions,
+} from 'mysql2'
 import { cut } from '../core/cut.js'
 import type { Dialled, Dialler } from '../core/dialler.js'
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { ConnectionLostError, toError } from '../core/errors.js'
 import { TimeLimit } from '../core/time-limit.js'
 import { abortReason, onAbort } from '../core/timing.js'
+
+/** mysql2's own types of its pool with callbacks and of that pool's connections. */
+export type { Pool as CallbackPool, PoolConnection as CallbackConnection } from 'mysql2'
+/** mysql2's own types of a column of a result, and of what a statement without rows returns. */
+export type { FieldPacket as Field, ResultSetHeader as ResultHeader } from 'mysql2'
+/** mysql2's own type of a statement in object form. */
+export type { QueryOptions } from 'mysql2'
 
 /** A statement in mysql2's object form. @internal */
 export interface DriverStatement {
@@ -53,6 +70,8 @@ export class DriverConnection {
   memberId: string | undefined
   /** Called once when the connection ends without our doing; set by its owner. */
   onLost: ((error: Error) => void) | undefined
+  /** Called once when the connection ends, with the error when that was nobody's doing; set by its callback face. */
+  onEnd: ((error: Error | undefined) => void) | undefined
 
   constructor(connection: Connection, { socket, ...dialled }: Dialled, endpoint: Endpoint) {
     this.#connection = connection
@@ -116,13 +135,18 @@ export class DriverConnection {
    *
    * mysql2's own `stream()` neither ends nor fails when the connection dies (sidorares/node-mysql2#3082).
    */
-  rows(statement: DriverStatement, onRow: (row: unknown) => void): Promise<DriverResult> {
+  rows(
+    statement: DriverStatement,
+    onRow: (row: unknown) => void,
+    onFields?: (fields: unknown) => void,
+  ): Promise<DriverResult> {
     return this.#call((done) => {
       let header: unknown
       let isRow = false
       const command = this.#connection.query(statement as QueryOptions)
       command.on('fields', (fields: unknown) => {
         isRow = fields !== undefined
+        if (isRow) onFields?.(fields)
       })
       command.on('result', (result: unknown) => {
         if (isRow) onRow(result)
@@ -143,15 +167,54 @@ export class DriverConnection {
     this.#connection.resume()
   }
 
-  async ping(): Promise<void> {
-    await this.#call((done) => this.#connection.ping(done))
+  ping(): Promise<DriverResult> {
+    return this.#call((done) => this.#connection.ping(done))
+  }
+
+  /** Prepares a statement, which `run` with `execute` finds again by its text. */
+  prepare(sql: string): Promise<DriverResult> {
+    return this.#call((done) => this.#connection.prepare(sql, done as (error: QueryError | null, it: PrepareStatementInfo) => void)) // prettier-ignore
+  }
+
+  /** Forgets a prepared statement, here and at the server. */
+  unprepare(sql: string): void {
+    this.#connection.unprepare(sql)
+  }
+
+  /** Logs another user in on the same connection; the session starts anew. */
+  changeUser(options: object): Promise<DriverResult> {
+    return this.#call((done) => this.#connection.changeUser(options, done))
+  }
+
+  /** Starts the session anew: no transaction, no variables, no temporary tables. */
+  reset(): Promise<DriverResult> {
+    return this.#call((done) => this.#connection.reset(done))
+  }
+
+  /** mysql2's options of this connection, with the host and the port of this node. */
+  get config(): ConnectionOptions {
+    return this.#connection.config
+  }
+
+  format(sql: string, values?: unknown): string {
+    return this.#connection.format(sql, values)
+  }
+
+  escape(value: unknown): string {
+    return this.#connection.escape(value)
+  }
+
+  escapeId(name: string | string[]): string {
+    return this.#connection.escapeId(name as string)
   }
 
   /** Ends the connection at once; whatever runs on it rejects with `error`. */
   cut(error: Error): void {
+    const isFirst = this.#lost === undefined
     this.#lost ??= error
     cut(this.#socket, error)
     this.#rejectPending()
+    if (isFirst) this.onEnd?.(undefined)
   }
 
   /** Says goodbye to the server, so that it does not count an aborted client, and cuts after a moment. */
@@ -159,6 +222,7 @@ export class DriverConnection {
     const reason = new ConnectionLostError(formatEndpoint(this.#endpoint), 'closed by the pool', { safeToRetry: true })
     if (this.#lost !== undefined) return
     this.#lost = reason
+    this.onEnd?.(undefined)
     const limit = new TimeLimit(QUIT_LIMIT_MS, () => cut(this.#socket, reason)).unref()
     this.#socket.once('close', () => limit.clear())
     // The server closes the socket when it has read the goodbye; mysql2 calls back before it has even written it.
@@ -201,6 +265,7 @@ export class DriverConnection {
       this.#lost = new ConnectionLostError(formatEndpoint(this.#endpoint), error.message, { cause: error })
       cut(this.#socket, this.#lost)
       this.onLost?.(this.#lost)
+      this.onEnd?.(this.#lost)
     }
     this.#rejectPending()
   }
@@ -304,6 +369,21 @@ export function driverOptionsProblem(driverOptions: Readonly<Record<string, unkn
   } finally {
     socket.destroy()
   }
+}
+
+/** `sql` with its placeholders filled in, as connections with these options send it. @internal */
+export function formatStatement(sql: string, values: unknown, options: Readonly<Record<string, unknown>>): string {
+  return format(sql, values as never, options['stringifyObjects'] === true, options['timezone'] as string)
+}
+
+/** A value as it stands in SQL, for connections with these options. @internal */
+export function escapeValue(value: unknown, options: Readonly<Record<string, unknown>>): string {
+  return escape(value as never, options['stringifyObjects'] === true, options['timezone'] as string)
+}
+
+/** A name, or a list of names, as it stands in SQL. @internal */
+export function escapeIdentifier(name: string | string[]): string {
+  return escapeId(name)
 }
 
 /** True when there is nothing but a text and values. */

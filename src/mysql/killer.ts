@@ -75,9 +75,10 @@ export class Killer {
  * Kills by id only if the id is still that connection: a server that was started again, or another one behind the same
  * address, gives the same ids to other clients. @internal
  */
-export function killSql({ threadId, localPort, memberId, isMariaDb }: Victim): string {
+export function killSql(victim: Victim, what: 'KILL' | 'KILL QUERY' = 'KILL'): string {
+  const { threadId, localPort, memberId, isMariaDb } = victim
   const isSameMember = memberId === undefined ? 'FALSE' : `'${memberId}' = ${memberIdSql(isMariaDb)}`
   const where = `ID = ${threadId} AND (HOST LIKE '%:${localPort ?? ''}' OR ${isSameMember})`
-  const found = `SELECT CONCAT('KILL ', ID) FROM information_schema.PROCESSLIST WHERE ${where}`
+  const found = `SELECT CONCAT('${what} ', ID) FROM information_schema.PROCESSLIST WHERE ${where}`
   return `SET @ha_kill = COALESCE((${found}), 'DO 0'); PREPARE ha_kill FROM @ha_kill; EXECUTE ha_kill; DEALLOCATE PREPARE ha_kill`
 }

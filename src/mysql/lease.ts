@@ -45,9 +45,9 @@ export class Lease {
     return this.#session.connection
   }
 
-  /** True while rows come that somebody still wants. */
+  /** True while rows come that somebody still wants, and may hold back. */
   get isStreaming(): boolean {
-    return this.#sink?.left.aborted === false
+    return this.#sink?.mayWait === true && !this.#sink.left.aborted
   }
 
   /** Sends one statement. Rejects with the server's error, or with why the connection was lost or given up. */
@@ -57,21 +57,21 @@ export class Lease {
   }
 
   /** Sends COMMIT, which is not killed when its caller gives up: it holds its locks for as long as it takes only. */
-  async commit(limits: WaitOptions): Promise<void> {
+  async commit(limits: WaitOptions): Promise<DriverResult> {
     this.#isCommitting = true
     try {
-      await this.run('query', { sql: 'COMMIT' }, limits)
+      return await this.run('query', { sql: 'COMMIT' }, limits)
     } finally {
       this.#isCommitting = false
     }
   }
 
   /**
-   * Sends one statement and its rows into `sink`; resolves when all of them came.
+   * Sends one statement and its rows into `sink`; resolves when all of them came, to the header of one without rows.
    *
    * When the reader leaves early the rest is read and thrown away for a moment; a connection with much left is cut.
    */
-  async stream(statement: DriverStatement, sink: RowSink, limits: WaitOptions = {}): Promise<void> {
+  async stream(statement: DriverStatement, sink: RowSink, limits: WaitOptions = {}): Promise<DriverResult> {
     const refusal = this.#refusal(limits)
     if (refusal !== undefined) throw refusal
     if (sink.left.aborted) throw abortReason(sink.left)
@@ -86,8 +86,8 @@ export class Lease {
     this.#sink = sink
     const forget = onAbort(sink.left, onLeft)
     try {
-      await this.#settle(
-        connection.rows(statement, (row) => flow.take(row)),
+      return await this.#settle(
+        connection.rows(statement, (row) => flow.take(row), sink.onFields),
         statement.sql,
         limits,
       )
@@ -97,6 +97,21 @@ export class Lease {
       flow.end()
       this.#sink = undefined
     }
+  }
+
+  /**
+   * Runs what is no statement: a ping, a new user. With `isNewSession` the connection is not handed out again: what the
+   * pool has set up on it is gone.
+   */
+  async control(
+    start: (connection: DriverConnection) => Promise<DriverResult>,
+    isNewSession: boolean,
+  ): Promise<DriverResult> {
+    const refusal = this.#refusal({})
+    if (refusal !== undefined) throw refusal
+    const { connection } = this.#session
+    if (isNewSession) this.#session.spoil()
+    return this.#settle(start(connection), 'SELECT', {}, this.node.calls.start(connection))
   }
 
   /** Ends the connection at once; what runs on it rejects with `error`. */

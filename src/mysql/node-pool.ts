@@ -142,6 +142,14 @@ export class NodePool {
     }
   }
 
+  /** The connection with the server's id `threadId`, if it is one of these. */
+  find(threadId: number): DriverConnection | undefined {
+    for (const { connection } of this.#slots.keys()) {
+      if (connection.threadId === threadId && connection.lost === undefined) return connection
+    }
+    return undefined
+  }
+
   /** Takes a connection back; one that is lost or in an unknown state is replaced. */
   release(session: Session): void {
     if (!this.#borrowed.delete(session)) return

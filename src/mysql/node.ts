@@ -11,7 +11,7 @@ import { unfitForReads, unfitForWrites, type NodeReport } from './galera.js'
 import { identityStatement } from './identity.js'
 import { NodeDialler } from './node-dialler.js'
 import { NodePool } from './node-pool.js'
-import { Killer, type Victim } from './killer.js'
+import { Killer, killSql, type Victim } from './killer.js'
 import { hostStatus, type MysqlHostStatus, type NodeState } from './node-status.js'
 import type { ResolvedMysqlPoolOptions, MysqlHost } from './options.js'
 import { Prober } from './prober.js'
@@ -246,6 +246,13 @@ export class Node {
   /** Ends what still runs on the node for a connection that was cut; in the background, and only if it can be done. */
   kill(victim: Victim): void {
     if (this.state !== 'down') this.#killer.add(victim)
+  }
+
+  /** Ends the statement that runs on one of this node's connections, or the connection. Does nothing for an unknown id. */
+  async end(threadId: number, what: 'query' | 'connection', limits: WaitOptions): Promise<void> {
+    const connection = this.pool.find(threadId)
+    if (connection === undefined) return
+    await this.#prober.run(killSql(connection, what === 'query' ? 'KILL QUERY' : 'KILL'), limits)
   }
 
   /** Acts on what an error of a statement or a dial says about the node. */

@@ -11,10 +11,14 @@ import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import { assertWanted, type WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
 import { Autocommit } from './autocommit.js'
-import { PoolConnection, type Queryable } from './connection.js'
-import { NoWriterError, type HostReason } from './errors.js'
+import { CallbackPoolFace } from './callback-pool.js'
+import type { PoolConnection, Queryable } from './connection.js'
+import type { CallbackPool } from './driver.js'
+import { NoWriterError } from './errors.js'
 import { Fence } from './fence.js'
 import { Gate, type Role } from './gate.js'
+import { handOut } from './hand-out.js'
+import { HostReports } from './host-reports.js'
 import { borrowerStack, LeakWatch, type LeakEvent } from './leaks.js'
 import { Lease, releasedWithin } from './lease.js'
 import { Nesting } from './nesting.js'
@@ -22,10 +26,11 @@ import { Node } from './node.js'
 import { maxFailoverMs, parseHosts, resolveMysqlOptions } from './options.js'
 import type { MysqlHost, MysqlHostOption, MysqlPoolOptions, ResolvedMysqlPoolOptions } from './options.js'
 import { formatCounts, type MysqlPoolStatus } from './pool-status.js'
+import { makeReader, type Reader } from './reader.js'
 import { Readers } from './readers.js'
 import type { QueryResult, Row } from './result.js'
 import type { RowStream } from './row-stream.js'
-import type { ReadOptions, StatementOptions, StreamOptions } from './statement.js'
+import type { StatementOptions, StreamOptions } from './statement.js'
 import type { Transaction } from './transaction.js'
 import { checkTransactionOptions, type TransactionOptions } from './transaction-options.js'
 import { runTransaction, type TransactionHost } from './transaction-run.js'
@@ -37,15 +42,6 @@ import { Writer } from './writer.js'
 export interface MysqlPoolEvents extends CommonEvents {
   /** A connection is held for longer than `leakDetectionMs`; told once per checkout. */
   leak: [LeakEvent]
-}
-
-/** Reads from any node that is in the cluster's present view. */
-export interface Reader extends Queryable {
-  query<T = Row[]>(sql: string | ReadOptions, values?: unknown): Promise<QueryResult<T>>
-  execute<T = Row[]>(sql: string | ReadOptions, values?: unknown): Promise<QueryResult<T>>
-  stream<T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown): RowStream<T>
-  /** A connection to the least busy node, for reads. */
-  getConnection(limits?: WaitOptions): Promise<PoolConnection>
 }
 
 /**
@@ -68,10 +64,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   readonly #nesting: Nesting
   readonly #leaks: LeakWatch | undefined
   readonly #leases = new Set<Lease>()
-  readonly #usable = new Set<Node>()
   readonly #readers = new Readers()
+  readonly #reports = new HostReports(this.#readers, (name, event) => this.report(name, event))
   readonly #closed = new AbortController()
   readonly #transactions = new Set<Stop>()
+  #callbackPool: CallbackPool | undefined
+  readonly #faces: CallbackPoolFace[] = []
   #idle: Deferred<undefined> | undefined
 
   /** @internal */
@@ -112,7 +110,11 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#nesting = new Nesting(this.#options)
     const { leakDetectionMs } = this.#options
     if (leakDetectionMs > 0) this.#leaks = new LeakWatch(leakDetectionMs, (leak) => this.report('leak', leak))
-    this.reader = this.#makeReader()
+    this.reader = makeReader({
+      autocommit: this.#autocommit,
+      getConnection: (limits) => this.#getConnection('read', limits),
+      makeCallbackPool: () => this.#makeCallbackPool('read'),
+    })
     for (const node of this.#nodes) node.start()
   }
 
@@ -141,10 +143,44 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   /** A connection to the writer, until its `release()`. */
-  async getConnection(limits: WaitOptions = {}): Promise<PoolConnection> {
-    this.#assertTaken()
-    assertWanted(limits)
-    return new PoolConnection(await this.#acquire('write', limits))
+  getConnection(limits: WaitOptions = {}): Promise<PoolConnection> {
+    return this.#getConnection('write', limits)
+  }
+
+  /** Gives a connection back, as mysql2's pool. */
+  releaseConnection(connection: PoolConnection): void {
+    connection.release()
+  }
+
+  /** `sql` with its placeholders filled in, as `query` sends it. */
+  format(sql: string, values?: unknown): string {
+    return this.callbackPool.format(sql, values)
+  }
+
+  /** A value as it stands in SQL. */
+  escape(value: unknown): string {
+    return this.callbackPool.escape(value)
+  }
+
+  /** A name, or a list of names, as it stands in SQL. */
+  escapeId(name: string | string[]): string {
+    return this.callbackPool.escapeId(name as string)
+  }
+
+  /**
+   * The same pool with callbacks: mysql2's `Pool`, for what takes that (Kysely, Drizzle, Knex and the like).
+   *
+   * Its connections stay the same objects for as long as they live. A statement without a callback has mysql2's events,
+   * and a stream of it fails when its connection is lost. `timeout` cuts the connection, as `timeoutMs` does.
+   */
+  get callbackPool(): CallbackPool {
+    this.#callbackPool ??= this.#makeCallbackPool('write')
+    return this.#callbackPool
+  }
+
+  /** The same as {@link MysqlPool.callbackPool}, under mysql2/promise's name. */
+  get pool(): CallbackPool {
+    return this.callbackPool
   }
 
   /**
@@ -219,8 +255,22 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     for (const node of added) node.start()
     this.#readers.survey(this.#nodes)
     this.#writer.evaluate()
-    for (const node of removed) this.#reportHost(node)
+    for (const node of removed) this.#reports.note(node)
     this.#gate.pump()
+  }
+
+  /**
+   * Ends the statement that runs on one of the pool's connections (`KILL QUERY`), or the connection, at its own node: ids
+   * of other nodes are the same numbers. Resolves when that was done, or when nothing was there to end.
+   */
+  async kill(
+    connection: Pick<PoolConnection, 'host' | 'threadId'>,
+    what: 'query' | 'connection' = 'query',
+    limits: WaitOptions = {},
+  ): Promise<void> {
+    const { timeoutMs = this.#options.probeTimeoutMs, signal } = limits
+    const node = this.#nodes.find(({ name }) => name === connection.host)
+    await node?.end(connection.threadId, what, { timeoutMs, signal })
   }
 
   /** What the pool knows now. Holds no password. */
@@ -229,7 +279,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       state: this.state,
       availability: this.availability(),
       writer: this.#writer.status(),
-      hosts: Object.freeze(this.#nodes.map((node) => node.status(this.#unfit(node)))),
+      hosts: Object.freeze(this.#nodes.map((node) => node.status(this.#reports.unfit(node)))),
       waiting: this.#gate.waiting,
       borrowed: this.#leases.size,
       fence: this.#fence.status(),
@@ -243,7 +293,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   protected override whyUnusable(): Error {
-    return new NoWriterError(this.#reasons())
+    return new NoWriterError(this.#reports.reasons(this.#nodes))
   }
 
   protected override async drain(): Promise<void> {
@@ -282,20 +332,26 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     node.close(new ConnectionLostError(node.name, 'the host was removed'))
   }
 
-  #makeReader(): Reader {
-    return Object.freeze({
-      query: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
-        this.#autocommit.statement<T>('read', 'query', sql, values),
-      execute: <T = Row[]>(sql: string | ReadOptions, values?: unknown) =>
-        this.#autocommit.statement<T>('read', 'execute', sql, values),
-      stream: <T = Row>(sql: string | (ReadOptions & StreamOptions), values?: unknown) =>
-        this.#autocommit.stream<T>('read', sql, values),
-      getConnection: async (limits: WaitOptions = {}) => {
+  #makeCallbackPool(role: Role): CallbackPool {
+    const face = new CallbackPoolFace({
+      role,
+      driverOptions: this.#options.driverOptions,
+      acquire: () => {
         this.#assertTaken()
-        assertWanted(limits)
-        return new PoolConnection(await this.#acquire('read', limits))
+        return this.#acquire(role, {})
       },
+      autocommit: this.#autocommit,
+      end: () => this.close(),
+      promise: () => (role === 'write' ? this : this.reader),
     })
+    this.#faces.push(face)
+    return face as unknown as CallbackPool
+  }
+
+  async #getConnection(role: Role, limits: WaitOptions): Promise<PoolConnection> {
+    this.#assertTaken()
+    assertWanted(limits)
+    return handOut(await this.#acquire(role, limits)).connection
   }
 
   /** What runs when the pool is closed may still ask for what it needs to end well. */
@@ -329,6 +385,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const lease = new Lease(node, session, this.#onReleased)
     this.#leases.add(lease)
     if (role === 'write') this.#writer.addLease(lease)
+    for (const face of this.#faces) face.announce(lease)
     return lease
   }
 
@@ -352,7 +409,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #expired(role: Role, waitedMs: number, lastError: Error | undefined): Error {
-    const reasons = this.#reasons()
+    const reasons = this.#reports.reasons(this.#nodes)
     if (role === 'write' && this.#isHeld(role)) return new NoWriterError(reasons, waitedMs)
     if (role === 'read' && this.#isHeld(role)) {
       return new NoEndpointError(
@@ -363,20 +420,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     const pools = this.#nodes.map((node) => node.pool.status())
     const counts = formatCounts(pools, this.#gate.waiting, this.#transactions.size)
     return new TimeoutError('acquire', waitedMs, counts, lastError)
-  }
-
-  /** Why a node is not written to. That it is behind the others only the pool can know. */
-  #unfit(node: Node): string | undefined {
-    const problem = node.unfitFor('write')
-    return problem === undefined && !this.#readers.has(node) ? 'is in an older view' : problem
-  }
-
-  #reasons(): readonly HostReason[] {
-    return this.#nodes.map((node) => ({
-      host: node.name,
-      state: this.#unfit(node) ?? 'is fit',
-      error: node.lastError,
-    }))
   }
 
   #serving(failover: FailoverEvent | undefined): void {
@@ -398,7 +441,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     this.#readers.survey(this.#nodes)
     this.#writer.evaluate()
     if (this.#readers.isEmpty) this.#gate.hold('read')
-    this.#reportHost(node)
+    this.#reports.note(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
     if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
     this.#gate.pump()
@@ -406,20 +449,9 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
 
   /** Every node refuses our credentials: waiting does not mend it, and repeating it locks accounts. */
   #refuse(): void {
-    const error = new NoWriterError(this.#reasons())
+    const error = new NoWriterError(this.#reports.reasons(this.#nodes))
     this.#gate.rejectAll(error)
     this.failReadiness(error)
-  }
-
-  #reportHost(node: Node): void {
-    const problem = node.unfitFor('read')
-    if (problem === undefined && !this.#usable.has(node)) {
-      this.#usable.add(node)
-      this.report('hostUp', { host: node.name, cause: undefined })
-    } else if (problem !== undefined && this.#usable.delete(node)) {
-      const cause = node.state === 'down' ? node.lastError : undefined
-      this.report('hostDown', { host: node.name, cause: cause ?? new Error(`${node.name} ${problem}`) })
-    }
   }
 }
 

@@ -22,15 +22,25 @@ export interface RowSink {
   readonly hasTaken: boolean
   /** Called when more rows are wanted; set by whoever sends them. */
   onDemand: () => void
+  /** True when a reader may hold the rows back for as long as it likes. */
+  readonly mayWait: boolean
+  /** Told of the columns, before the first row. */
+  readonly onFields?: (fields: unknown) => void
   /** Aborted when nobody reads any more. */
   readonly left: AbortSignal
+  /** Something waits for the end of the rows: a reader that stops in the middle is not waited for without limit. */
+  readonly hurry?: () => void
 }
 
 /** A stream of what `fill` puts into its sink; ends or fails with the promise of `fill`. @internal */
-export function rowStream<T>(fill: (sink: RowSink) => Promise<void>, highWaterMark: number | undefined): RowStream<T> {
+export function rowStream<T>(
+  fill: (sink: RowSink) => Promise<unknown>,
+  highWaterMark: number | undefined,
+): RowStream<T> {
   const left = new AbortController()
   const sink = {
     hasTaken: false,
+    mayWait: true,
     onDemand: (): void => undefined,
     left: left.signal,
     take: (row: unknown): boolean => {

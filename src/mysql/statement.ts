@@ -1,13 +1,10 @@
-import { InvalidOptionError } from '../core/errors.js'
 import { bareText } from './bare-text.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import type { DriverStatement } from './driver.js'
+import type { DriverStatement, QueryOptions } from './driver.js'
 
-/** A statement in object form, limits included; further properties are mysql2's (`rowsAsArray`, `typeCast`, `nestTables`, ...). */
-export interface StatementOptions extends WaitOptions {
-  sql: string
+/** A statement in mysql2's object form (`rowsAsArray`, `typeCast`, `nestTables`, ...), limits included. */
+export interface StatementOptions extends WaitOptions, Omit<QueryOptions, 'values'> {
   values?: unknown
-  [option: string]: unknown
 }
 
 /** A read in object form. */
@@ -35,18 +32,26 @@ export interface Statement {
 
 const NO_OPTIONS = Object.freeze({ limits: Object.freeze({}), isCausal: false, highWaterMark: undefined })
 
-/** Takes both of mysql2's forms. A limit in mysql2's own `timeout` is refused: it leaves the connection unusable. @internal */
+/**
+ * Takes both of mysql2's forms. mysql2's own limit `timeout` is taken for ours: its own would leave the connection
+ * unusable. @internal
+ */
 export function toStatement(sql: string | StatementOptions, values?: unknown): Statement {
   if (typeof sql === 'string') return { driver: values === undefined ? { sql } : { sql, values }, ...NO_OPTIONS }
-  const { timeoutMs, signal, causal, highWaterMark, ...rest } = sql as ReadOptions & StreamOptions
-  if ('timeout' in rest)
-    throw new InvalidOptionError('timeout', "is mysql2's and leaves the connection unusable: use timeoutMs")
+  const { timeout, timeoutMs = limitOf(timeout), signal, causal, highWaterMark, ...rest } = sql as AnyOptions
   return {
     driver: values === undefined ? rest : { ...rest, values },
     limits: { timeoutMs, signal },
     isCausal: causal === true,
     highWaterMark,
   }
+}
+
+type AnyOptions = ReadOptions & StreamOptions
+
+/** With mysql2 no `timeout` is 0. */
+function limitOf(timeout: number | undefined): number | undefined {
+  return timeout !== undefined && timeout > 0 ? timeout : undefined
 }
 
 const READ_VERB = /^[\s(]*(?:select|show|describe|desc|explain|table|values)\b/i
@@ -99,6 +104,33 @@ const STAYS_OPEN =
 /** True for a statement that surely does not commit the transaction it runs in. @internal */
 export function cannotCommit(sql: string): boolean {
   return isSingleStatement(sql) && STAYS_OPEN.test(bareText(sql)) && !/\bautocommit\b/i.test(sql)
+}
+
+const CHANGES_NOTHING = /^[\s(]*(?:begin(?!\s+not\b)|start\s+transaction|set\s+(?:session\s+)?transaction|savepoint)\b/i
+
+/** True for a statement that only prepares others to come; what it did is gone with its connection. @internal */
+export function isPreparation(sql: string): boolean {
+  return isSingleStatement(sql) && CHANGES_NOTHING.test(bareText(sql))
+}
+
+/** True for a text that does nothing but begin a transaction. @internal */
+export function isBegin(sql: string): boolean {
+  return /^\s*(?:begin(?:\s+work)?|start\s+transaction)\s*;?\s*$/i.test(sql)
+}
+
+/** True for a text that does nothing but commit. @internal */
+export function isCommit(sql: string): boolean {
+  return /^\s*commit(?:\s+work)?\s*;?\s*$/i.test(sql)
+}
+
+/** True for a text that does nothing but roll all of a transaction back. @internal */
+export function isRollback(sql: string): boolean {
+  return /^\s*rollback(?:\s+work)?\s*;?\s*$/i.test(sql)
+}
+
+/** True for a ROLLBACK TO a savepoint. @internal */
+export function isRollbackTo(sql: string): boolean {
+  return /^\s*rollback(?:\s+work)?\s+to\b/i.test(sql)
 }
 
 /** True for a CALL, which may do anything to the transaction it runs in. @internal */

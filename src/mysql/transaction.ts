@@ -1,16 +1,19 @@
 import { TimeoutError, toError } from '../core/errors.js'
 import { assertWanted, remaining, type WaitOptions } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
+import { CallbackFace } from './callback-face.js'
 import { classify, type Outcome } from './classify.js'
-import { withOutcome, type Queryable } from './connection.js'
+import type { Queryable } from './connection.js'
 import { StatementOutcomeUnknownError, StreamOpenError, TransactionEndedError } from './errors.js'
-import type { DriverResult } from './driver.js'
+import type { CallbackConnection, DriverResult } from './driver.js'
 import type { Lease } from './lease.js'
+import { withOutcome } from './outcome.js'
 import type { QueryResult, Row } from './result.js'
 import { rowStream, type RowSink, type RowStream } from './row-stream.js'
 import type { Stop } from './stop.js'
 import { beginsAnother, cannotCommit, isCall, toStatement } from './statement.js'
 import type { Statement, StatementOptions, StreamOptions } from './statement.js'
+import { TransactionChannel } from './transaction-channel.js'
 import { Turns } from './turns.js'
 
 /** @internal */
@@ -29,6 +32,9 @@ export class Transaction implements Queryable {
   #isBegun: boolean
   #ended: TransactionEndedError | StatementOutcomeUnknownError | undefined
   #isOver = false
+  #isRolledBack = false
+  #channel: TransactionChannel | undefined
+  #face: CallbackFace | undefined
   #failure: { readonly error: unknown; readonly outcome: Outcome } | undefined
 
   /** One that has not begun does so with its first statement. @internal */
@@ -48,6 +54,17 @@ export class Transaction implements Queryable {
     return this.#stop.signal
   }
 
+  /**
+   * The connection as mysql2's, for what is to work inside this transaction and takes one: an ORM.
+   *
+   * A BEGIN and a COMMIT on it send nothing: the transaction commits when the function has ended. A ROLLBACK ends it.
+   */
+  get connection(): CallbackConnection {
+    this.#channel ??= new TransactionChannel(this, this.#lease)
+    this.#face ??= new CallbackFace(this.#lease.connection, this.#channel)
+    return this.#face as unknown as CallbackConnection
+  }
+
   query<T = Row[]>(sql: string | StatementOptions, values?: unknown): Promise<QueryResult<T>> {
     return this.#queue('query', sql, values)
   }
@@ -62,11 +79,35 @@ export class Transaction implements Queryable {
    */
   stream<T = Row>(sql: string | StreamOptions, values?: unknown): RowStream<T> {
     const statement = toStatement(sql, values)
-    return rowStream<T>((sink) => this.#stream(statement, sink), statement.highWaterMark)
+    return rowStream<T>((sink) => this.fill(statement, sink), statement.highWaterMark)
+  }
+
+  /** Throws when the transaction cannot be committed any more; waits for what was asked before. @internal */
+  check(): Promise<void> {
+    return this.#inTurn('', () => Promise.resolve())
+  }
+
+  /** Rolls back now: what comes afterwards is refused. @internal */
+  async rollBack(): Promise<void> {
+    await this.#turns.idle()
+    this.#isRolledBack = true
+    if (!this.#isBegun || !this.#lease.isInTransaction || this.isLost) return
+    try {
+      await this.#lease.run('query', { sql: 'ROLLBACK' })
+    } catch (error) {
+      // Then nothing is left to roll back, and why it was to be is worth more.
+      if (this.#lease.connection.lost === undefined) throw error
+    }
+  }
+
+  /** True when the server has rolled it back by itself, savepoints included. @internal */
+  get isRolledBackByServer(): boolean {
+    return this.isLost || this.#failure?.outcome === 'rolledBack' || this.#failure?.outcome === 'lost'
   }
 
   /** Waits for statements that were started and not awaited, and throws when the transaction is over already. @internal */
   async settle(): Promise<void> {
+    await this.#channel?.idle()
     await this.#turns.idle()
     this.#assertAlive()
     if (this.#lease.isStreaming) throw new StreamOpenError(this.#lease.node.name)
@@ -77,6 +118,7 @@ export class Transaction implements Queryable {
   /** Refuses further statements, and waits for the one that runs. @internal */
   async end(): Promise<void> {
     this.#isOver = true
+    this.#face?.detach()
     await this.#turns.idle()
   }
 
@@ -105,13 +147,18 @@ export class Transaction implements Queryable {
     const failure = this.#failure
     if (failure === undefined || this.#ended !== undefined) return 'statementFailed'
     // After a lock wait time-out the transaction is still open: only the caller knows whether the function went on.
-    return failure.outcome === 'lockWait' && !hasCause(error, failure.error) ? 'statementFailed' : failure.outcome
+    if (failure.outcome !== 'lockWait') return failure.outcome
+    return hasCause(error, failure.error) ? 'lockWait' : 'statementFailed'
+  }
+
+  /** Runs one statement. @internal */
+  run(method: 'query' | 'execute', statement: Statement): Promise<DriverResult> {
+    return this.#inTurn(statement.driver.sql, () => this.#send(method, statement))
   }
 
   #queue<T>(method: 'query' | 'execute', sql: string | StatementOptions, values: unknown): Promise<QueryResult<T>> {
     try {
-      const statement = toStatement(sql, values)
-      const result: Promise<unknown> = this.#inTurn(statement.driver.sql, () => this.#send(method, statement))
+      const result: Promise<unknown> = this.run(method, toStatement(sql, values))
       return result as Promise<QueryResult<T>>
     } catch (error) {
       return Promise.reject(toError(error))
@@ -124,15 +171,16 @@ export class Transaction implements Queryable {
     return this.#isBegun ? send(limits) : this.#begin(limits).then(send)
   }
 
-  /** Its turn is over when it is sent: what comes next is refused by the connection instead of waiting for a reader. */
-  async #stream({ driver, limits }: Statement, sink: RowSink): Promise<void> {
+  /**
+   * Runs one statement and puts its rows into `sink`. Its turn is over when it is sent: what comes next is refused by the
+   * connection instead of waiting for a reader. @internal
+   */
+  async fill({ driver, limits }: Statement, sink: RowSink): Promise<DriverResult> {
     const sent = this.#inTurn(driver.sql, async () => {
       const left = this.#isBegun ? limits : await this.#begin(limits)
       return { done: this.#settle(driver.sql, this.#lease.stream(driver, sink, left)) }
     })
-    await (
-      await sent
-    ).done
+    return (await sent).done
   }
 
   /** Resolves to what is left of the limits. */
@@ -203,6 +251,7 @@ export class Transaction implements Queryable {
   }
 
   #whyEnded(): Error | undefined {
+    if (this.#isRolledBack) this.#ended ??= new TransactionEndedError('it was rolled back')
     if (this.#isOver) this.#ended ??= new TransactionEndedError('it was committed or rolled back')
     if (this.#ended === undefined && this.#isBegun && !this.#lease.isInTransaction) {
       const cause = this.#failure === undefined ? undefined : toError(this.#failure.error)
@@ -213,9 +262,12 @@ export class Transaction implements Queryable {
   }
 }
 
+/** Also within an error of TypeORM or Sequelize, which have names of their own for it. */
 function hasCause(error: unknown, wanted: unknown): boolean {
-  for (let link = error; link !== undefined && link !== null; link = (link as { cause?: unknown }).cause) {
-    if (link === wanted) return true
+  let link: unknown = error
+  while (typeof link === 'object' && link !== null && link !== wanted) {
+    const { cause, driverError, parent } = link as { cause?: unknown; driverError?: unknown; parent?: unknown }
+    link = cause ?? driverError ?? parent
   }
-  return false
+  return link === wanted
 }

@@ -13,6 +13,11 @@ export class Turns {
     return turn
   }
 
+  /** True when nothing runs. */
+  get isIdle(): boolean {
+    return this.#last === undefined
+  }
+
   /** Resolves when what was asked until now has ended. Never rejects. */
   async idle(): Promise<void> {
     await this.#last

@@ -194,10 +194,6 @@ export class FakeSession {
       this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else if (/^(select|show)/i.test(sql)) {
       this.rows(['one'], [['1']])
-    } else if (/^begin not atomic/i.test(sql)) {
-      this.isInTransaction = true
-      this.rows(['one'], [['1']], MORE_RESULTS)
-      this.ok()
     } else if (sql.split(';').length > 1) {
       // The causal read: a setting, a row, a setting, and which server it was.
       this.okThen()
@@ -206,7 +202,7 @@ export class FakeSession {
       this.rows(['Variable_name', 'Value'], Object.entries(this.#fake.globals.status))
     } else {
       if (/^start transaction|and chain$/i.test(sql)) this.isInTransaction = true
-      else if (/^(commit|rollback)/i.test(sql)) this.isInTransaction = false
+      else if (/^(commit|rollback)(?! to\b)/i.test(sql)) this.isInTransaction = false
       this.ok()
     }
   }

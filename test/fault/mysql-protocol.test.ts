@@ -329,7 +329,7 @@ describe('a statement', () => {
   test.each([1040, 1203, 1226])('waits for a connection, on the same node, while the server says %i', async (errno) => {
     await server()
     const db = await ready()
-    const kept = await db.getConnection()
+    const held = [await db.getConnection()]
     let refused = 0
     fake.onConnection = (session) => {
       if (refused >= 3) return false
@@ -338,9 +338,11 @@ describe('a statement', () => {
       session.socket.end()
       return true
     }
-    const second = await settles(db.getConnection())
-    expect([second.host, refused]).toEqual([fake.name, 3])
+    // One that was dialled before may still be there.
+    while (refused < 3 && held.length < 5) held.push(await settles(db.getConnection()))
+    expect(refused).toBe(3)
+    expect(new Set(held.map(({ host }) => host))).toEqual(new Set([fake.name]))
     expect(db.status().availability.failoverCount).toBe(0)
-    for (const connection of [kept, second]) connection.release()
+    for (const connection of held) connection.release()
   })
 })

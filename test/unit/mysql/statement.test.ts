@@ -92,7 +92,11 @@ describe('toStatement', () => {
     })
   })
 
-  test('refuses mysql2’s own timeout, which leaves the connection unusable', () => {
-    expect(() => toStatement({ sql: 'SELECT 1', timeout: 5 })).toThrow(/timeoutMs/)
+  test('takes mysql2’s own timeout for ours, which does not leave the connection unusable', () => {
+    const { driver, limits } = toStatement({ sql: 'SELECT 1', timeout: 5 })
+    expect(limits).toEqual({ timeoutMs: 5, signal: undefined })
+    expect(driver).toEqual({ sql: 'SELECT 1' })
+    expect(toStatement({ sql: 'SELECT 1', timeout: 5, timeoutMs: 7 }).limits.timeoutMs).toBe(7)
+    expect(toStatement({ sql: 'SELECT 1', timeout: 0 }).limits.timeoutMs).toBeUndefined()
   })
 })
