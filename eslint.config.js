@@ -14,7 +14,7 @@ const driverPatterns = (allowed) =>
   Object.keys(drivers)
     .filter((name) => !allowed.includes(name))
     .map((name) => ({
-      group: [name, `${name}/*`],
+      regex: `^${name}(/|$)`,
       message: `'${name}' is imported in ${drivers[name]} only`,
     }))
 
