@@ -65,7 +65,11 @@ export class CallbackPoolFace extends EventEmitter {
 
   /** Closes the pool, with promises as well. */
   end(done?: (error: Error | null) => void): void {
-    void this.#host.end().then(() => done?.(null))
+    // Outside of the promise: what a callback throws is its author's and no rejection of ours.
+    this.#host.end().then(
+      () => process.nextTick(() => done?.(null)),
+      (error: unknown) => process.nextTick(() => done?.(toError(error))),
+    )
   }
 
   [Symbol.dispose](): void {

@@ -1,3 +1,4 @@
+import { ConnectionLostError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { CallbackFace } from './callback-face.js'
 import type { Channel } from './channel.js'
@@ -155,8 +156,8 @@ export class PoolConnection implements Queryable {
     return Promise.resolve()
   }
 
-  /** Cuts the connection instead of giving it back; what runs on it rejects with `error`. */
-  destroy(error: Error = new Error('the connection was destroyed by its user')): void {
+  /** Cuts the connection instead of giving it back; what runs on it rejects with `error`. @default a `ConnectionLostError` */
+  destroy(error: Error = new ConnectionLostError(this.host, 'it was destroyed by its user')): void {
     this.#channel.destroy(error)
   }
 

@@ -111,6 +111,7 @@ export class Lease {
     if (refusal !== undefined) throw refusal
     const { connection } = this.#session
     if (isNewSession) this.#session.spoil()
+    // The text of a statement that leaves no transaction open when it fails, as these.
     return this.#settle(start(connection), 'SELECT', {}, this.node.calls.start(connection))
   }
 

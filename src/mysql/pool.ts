@@ -1,12 +1,5 @@
 import { Client, DEFAULT_READY_TIMEOUT_MS } from '../core/client.js'
-import { formatEndpoint } from '../core/endpoint.js'
-import {
-  ConnectionLostError,
-  InvalidOptionError,
-  NoEndpointError,
-  TimeoutError,
-  type ClosedError,
-} from '../core/errors.js'
+import { InvalidOptionError, NoEndpointError, TimeoutError, type ClosedError } from '../core/errors.js'
 import type { CommonEvents, FailoverEvent } from '../core/events.js'
 import { assertWanted, type WaitOptions } from '../core/time-limit.js'
 import { Deferred, now } from '../core/timing.js'
@@ -20,9 +13,10 @@ import { Gate, type Role } from './gate.js'
 import { handOut } from './hand-out.js'
 import { HostReports } from './host-reports.js'
 import { borrowerStack, LeakWatch, type LeakEvent } from './leaks.js'
-import { Lease, releasedWithin } from './lease.js'
+import { Lease } from './lease.js'
 import { Nesting } from './nesting.js'
 import { Node } from './node.js'
+import { NodeList } from './node-list.js'
 import { maxFailoverMs, parseHosts, resolveMysqlOptions } from './options.js'
 import type { MysqlHost, MysqlHostOption, MysqlPoolOptions, ResolvedMysqlPoolOptions } from './options.js'
 import { formatCounts, type MysqlPoolStatus } from './pool-status.js'
@@ -54,9 +48,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   /** Reads from any Synced node, the least busy first; a read whose node dies is repeated elsewhere. */
   readonly reader: Reader
   readonly #options: ResolvedMysqlPoolOptions
-  #nodes: readonly Node[]
-  /** Hosts that were taken out of the list and still have connections to finish. */
-  readonly #removed = new Set<Node>()
+  readonly #nodes: NodeList
   readonly #writer: Writer
   readonly #gate: Gate
   readonly #autocommit: Autocommit
@@ -66,7 +58,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   readonly #leases = new Set<Lease>()
   readonly #readers = new Readers()
   readonly #reports = new HostReports(this.#readers, (name, event) => this.report(name, event))
-  readonly #closed = new AbortController()
   readonly #transactions = new Set<Stop>()
   #callbackPool: CallbackPool | undefined
   readonly #faces: CallbackPoolFace[] = []
@@ -76,8 +67,8 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   constructor(options: MysqlPoolOptions) {
     super('mysql', 'mysql pool')
     this.#options = resolveMysqlOptions(options)
-    this.#nodes = this.#options.hosts.map((host) => this.#makeNode(host))
-    this.#writer = new Writer(this.#nodes, this.#options, {
+    this.#nodes = new NodeList(this.#options.hosts, this.#options.drainTimeoutMs, (host) => this.#makeNode(host))
+    this.#writer = new Writer(this.#nodes.current, this.#options, {
       onServing: (_node, failover) => this.#serving(failover),
       onLost: (cause) => this.#held(cause),
     })
@@ -98,12 +89,12 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       acquire: (role, limits) => this.#acquire(role, limits),
       onIdle: () => this.#noteIdle(),
       // Once per node and once more; the caller's own limit ends it earlier.
-      mayRepeat: (attempt) => attempt <= this.#nodes.length && this.state !== 'closed',
+      mayRepeat: (attempt) => attempt <= this.#nodes.current.length && this.state !== 'closed',
     })
     this.#fence = new Fence({
       database: this.#options.driverOptions['database'] as string | undefined,
       user: this.#options.driverOptions['user'] as string | undefined,
-      hostCount: () => this.#nodes.length,
+      hostCount: () => this.#nodes.current.length,
       verdictTimeoutMs: this.#options.failoverTimeoutMs,
       acquire: async (limits) => this.#gate.acquire('write', limits),
     })
@@ -115,7 +106,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       getConnection: (limits) => this.#getConnection('read', limits),
       makeCallbackPool: () => this.#makeCallbackPool('read'),
     })
-    for (const node of this.#nodes) node.start()
+    for (const node of this.#nodes.current) node.start()
   }
 
   /**
@@ -239,21 +230,11 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   setHosts(hosts: readonly (string | MysqlHostOption)[]): void {
     this.assertOpen()
     if (!Array.isArray(hosts)) throw new InvalidOptionError('hosts', 'must be a list')
-    const before = new Map(this.#nodes.map((node) => [node.name, node]))
-    const added: Node[] = []
-    this.#nodes = parseHosts(hosts, 'hosts').map((host) => {
-      const known = before.get(formatEndpoint(host.endpoint))
-      known?.update(host)
-      if (known !== undefined) return known
-      const node = this.#makeNode(host)
-      added.push(node)
-      return node
-    })
-    this.#writer.setNodes(this.#nodes)
-    const removed = [...before.values()].filter((node) => !this.#nodes.includes(node))
-    for (const node of removed) void this.#remove(node)
+    const { added, removed } = this.#nodes.replace(parseHosts(hosts, 'hosts'))
+    this.#writer.setNodes(this.#nodes.current)
+    for (const node of removed) void this.#nodes.dismiss(node)
     for (const node of added) node.start()
-    this.#readers.survey(this.#nodes)
+    this.#readers.survey(this.#nodes.current)
     this.#writer.evaluate()
     for (const node of removed) this.#reports.note(node)
     this.#gate.pump()
@@ -269,8 +250,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
     limits: WaitOptions = {},
   ): Promise<void> {
     const { timeoutMs = this.#options.probeTimeoutMs, signal } = limits
-    const node = this.#nodes.find(({ name }) => name === connection.host)
-    await node?.end(connection.threadId, what, { timeoutMs, signal })
+    await this.#nodes.find(connection.host)?.end(connection.threadId, what, { timeoutMs, signal })
   }
 
   /** What the pool knows now. Holds no password. */
@@ -279,7 +259,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       state: this.state,
       availability: this.availability(),
       writer: this.#writer.status(),
-      hosts: Object.freeze(this.#nodes.map((node) => node.status(this.#reports.unfit(node)))),
+      hosts: Object.freeze(this.#nodes.current.map((node) => node.status(this.#reports.unfit(node)))),
       waiting: this.#gate.waiting,
       borrowed: this.#leases.size,
       fence: this.#fence.status(),
@@ -293,7 +273,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   protected override whyUnusable(): Error {
-    return new NoWriterError(this.#reports.reasons(this.#nodes))
+    return new NoWriterError(this.#reports.reasons(this.#nodes.current))
   }
 
   protected override async drain(): Promise<void> {
@@ -303,12 +283,11 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   protected override teardown(reason: ClosedError): void {
-    this.#closed.abort(reason)
     for (const stop of this.#transactions) stop.stop(reason)
     this.#gate.close(reason)
     this.#writer.close()
     this.#leaks?.close()
-    for (const node of [...this.#nodes, ...this.#removed]) node.close(reason)
+    this.#nodes.close(reason)
   }
 
   #makeNode(host: MysqlHost): Node {
@@ -317,19 +296,6 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
       onSuspect: (node) => this.#nodeSuspect(node),
       onRoom: () => this.#gate.pump(),
     })
-  }
-
-  /** What runs on the node may finish for a moment. */
-  async #remove(node: Node): Promise<void> {
-    node.remove()
-    this.#removed.add(node)
-    try {
-      await releasedWithin(() => node.pool.busyCount, this.#options.drainTimeoutMs, this.#closed.signal)
-    } catch {
-      return
-    }
-    this.#removed.delete(node)
-    node.close(new ConnectionLostError(node.name, 'the host was removed'))
   }
 
   #makeCallbackPool(role: Role): CallbackPool {
@@ -409,7 +375,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #expired(role: Role, waitedMs: number, lastError: Error | undefined): Error {
-    const reasons = this.#reports.reasons(this.#nodes)
+    const reasons = this.#reports.reasons(this.#nodes.current)
     if (role === 'write' && this.#isHeld(role)) return new NoWriterError(reasons, waitedMs)
     if (role === 'read' && this.#isHeld(role)) {
       return new NoEndpointError(
@@ -417,7 +383,7 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
         reasons.map(({ host, state }) => new Error(`${host} ${state}`)),
       )
     }
-    const pools = this.#nodes.map((node) => node.pool.status())
+    const pools = this.#nodes.current.map((node) => node.pool.status())
     const counts = formatCounts(pools, this.#gate.waiting, this.#transactions.size)
     return new TimeoutError('acquire', waitedMs, counts, lastError)
   }
@@ -434,22 +400,22 @@ export class MysqlPool extends Client<MysqlPoolEvents> implements Queryable {
   }
 
   #nodeSuspect(node: Node): void {
-    for (const other of this.#nodes) if (other !== node) other.askNow()
+    for (const other of this.#nodes.current) if (other !== node) other.askNow()
   }
 
   #nodeChanged(node: Node): void {
-    this.#readers.survey(this.#nodes)
+    this.#readers.survey(this.#nodes.current)
     this.#writer.evaluate()
     if (this.#readers.isEmpty) this.#gate.hold('read')
     this.#reports.note(node)
     if (node.unfitFor('read') === undefined) void node.pool.warm()
-    if (this.#nodes.every((each) => each.isMisconfigured)) this.#refuse()
+    if (this.#nodes.current.every((each) => each.isMisconfigured)) this.#refuse()
     this.#gate.pump()
   }
 
   /** Every node refuses our credentials: waiting does not mend it, and repeating it locks accounts. */
   #refuse(): void {
-    const error = new NoWriterError(this.#reports.reasons(this.#nodes))
+    const error = new NoWriterError(this.#reports.reasons(this.#nodes.current))
     this.#gate.rejectAll(error)
     this.failReadiness(error)
   }

@@ -25,7 +25,7 @@ export function highAvailability(
   config: Omit<Knex.Config, 'client' | 'connection' | 'connectionPool' | 'pool'> = {},
   source: MysqlPool | Reader = db,
 ): Knex {
-  const knex = knexFactory({ ...config, client: 'mysql2', connectionPool: new Checkouts(source.callbackPool) } as Knex.Config) // prettier-ignore
+  const knex = knexFactory({ ...config, client: 'mysql2', connectionPool: new Checkouts(db, source.callbackPool) } as Knex.Config) // prettier-ignore
   const client = knex.client as object
   const { constructor: Client } = client as { constructor: new (config: never) => object }
   // By its class, because Knex makes a client of its own from that for each transaction.
@@ -88,9 +88,11 @@ class Checkout {
 
 /** The face of a pool that Knex takes for its own kind (tarn's). */
 class Checkouts {
+  readonly #db: MysqlPool
   readonly #pool: CallbackPool
 
-  constructor(pool: CallbackPool) {
+  constructor(db: MysqlPool, pool: CallbackPool) {
+    this.#db = db
     this.#pool = pool
   }
 
@@ -115,14 +117,14 @@ class Checkouts {
   }
 
   numUsed(): number {
-    return 0
+    return this.#db.status().borrowed
   }
 
   numFree(): number {
-    return 0
+    return this.#db.status().hosts.reduce((sum, { connections }) => sum + connections.idle, 0)
   }
 
   numPendingAcquires(): number {
-    return 0
+    return this.#db.status().waiting
   }
 }
