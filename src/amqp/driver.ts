@@ -135,7 +135,7 @@ export async function openConnection(target: DriverTarget, signal: AbortSignal):
     return wrap((await Promise.race([opening, gone])) as Model, socket)
   } catch (error) {
     cut(socket, toError(error))
-    throw signal.aborted ? abortReason(signal) : error
+    throw error
   } finally {
     forget()
   }
