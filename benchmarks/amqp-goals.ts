@@ -38,12 +38,14 @@ export function missedAmqpGoals(run: ClientRun): readonly string[] | undefined {
   if (goal === undefined || run.client !== 'ours') return undefined
   const { findings, main } = run
   const { notes } = findings
+  const { notConsumed: abandoned = 0 } = notes
   const errors = goal.mayTimeOut === true ? (notes['earlyErrors'] ?? 0) : sum(Object.values(main.errors))
   return [
     ...gapsMissed(run, goal),
     ...(goal.leftMs === undefined ? [] : most('left', notes['leftMs'], goal.leftMs)),
     ...(goal.staysPut === true ? moves(run) : []),
     ...(errors > 0 ? [`${errors} errors to callers`] : []),
+    ...(abandoned > 0 ? [`${abandoned} confirmed, but not consumed`] : []),
   ]
 }
 

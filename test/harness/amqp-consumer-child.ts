@@ -118,7 +118,10 @@ function close(candidate: MessageSubject): Promise<void> {
 
 function tell(answer: ConsumerAnswer): Promise<void> {
   return new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) return resolve()
+    if (process.send === undefined || !process.connected) {
+      resolve()
+      return
+    }
     process.send(answer, () => resolve())
   })
 }

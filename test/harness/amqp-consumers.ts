@@ -53,7 +53,7 @@ export class ConsumerProcess {
     const ended = this.#exit.then(() => Promise.reject(new Error(this.#death ?? 'a consumer process ended')))
     ended.catch(() => undefined)
     const answer = await within(OPEN_LIMIT_MS, 'consumer process', Promise.race([this.#next('open'), ended]))
-    if ('error' in answer) throw new Error(`consumer process: ${String(answer.error)}`)
+    if ('error' in answer) throw new Error(`consumer process: ${answer.error}`)
   }
 
   /** Ends its client, and the process; bounded. */

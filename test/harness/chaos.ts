@@ -160,7 +160,9 @@ async function breakOnce(target: Target, name: FaultName, ms: number): Promise<b
 export function chaosViolations(result: ChaosResult): readonly string[] {
   const { findings, unsettled, unhandled } = result
   const { lost, twice, denied, stale, wrong } = findings
-  const counts = { unsettled, unhandled: unhandled.length, lost, twice, denied, stale, wrong }
+  // Messages that stay in the queue although somebody should consume it.
+  const abandoned = findings.notes['notConsumed'] ?? 0
+  const counts = { unsettled, unhandled: unhandled.length, lost, twice, denied, stale, wrong, abandoned }
   const broken = Object.entries(counts).flatMap(([name, count]) => (count > 0 ? [`${count} ${name}`] : []))
   const idle = result.faults.filter(({ hasBitten }) => !hasBitten).length
   return idle === 0 ? broken : [...broken, `${idle} faults did not bite`]
