@@ -18,7 +18,13 @@ export type { Binding, ExchangeType } from './topology.js'
 export type { MessageHandler } from './deliveries.js'
 export type { Consumer, ConsumerState, ConsumerStatus } from './consumer.js'
 export type { Message } from './message.js'
-export { BackpressureError, PublishOutcomeUnknownError, PublishRefusedError, UnroutableError } from './errors.js'
+export {
+  BackpressureError,
+  MessageTooLargeError,
+  PublishOutcomeUnknownError,
+  PublishRefusedError,
+  UnroutableError,
+} from './errors.js'
 export type { TransportStatus } from './status.js'
 export type { TransportCounters } from './counters.js'
 export type { ConnectionRole, ConnectionStatus } from './connection.js'

@@ -19,6 +19,7 @@ export type HAErrorCode =
   | 'HA_STREAM_OPEN'
   | 'HA_SESSION_SETUP'
   | 'HA_BACKPRESSURE'
+  | 'HA_MESSAGE_TOO_LARGE'
   | 'HA_UNROUTABLE'
   | 'HA_PUBLISH_REFUSED'
   | 'HA_KEY'
