@@ -4,7 +4,12 @@ import type { Place } from '../core/linked-list.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
-import { BackpressureError, PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
+import {
+  type BackpressureError,
+  PublishOutcomeUnknownError,
+  PublishRefusedError,
+  type UnroutableError,
+} from './errors.js'
 
 /** Tells consumers that a message is a copy: 2 on the first repetition. @internal */
 export const ATTEMPT_HEADER = 'x-openstack-ha-attempt'
@@ -49,9 +54,9 @@ export class Entry {
   /** Why it has to wait for room in the outbox, while it does. */
   refusal: BackpressureError | undefined
   /** The outbox's. */
-  held: Place<unknown> | undefined
+  held: Place<Entry> | undefined
   /** The outbox's. */
-  queued: Place<unknown> | undefined
+  queued: Place<Entry> | undefined
   #attempts = 0
   #refusals = 0
   #isUncertain = false

@@ -132,6 +132,7 @@ export class Lanes {
     const lane: Lane = new Lane(channel, this.#window, {
       onConfirmed,
       onRefused: (entry) => {
+        this.#patience.onRefused(now())
         onRefused(entry)
         this.#renew(session, lane)
       },
