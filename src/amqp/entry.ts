@@ -96,13 +96,14 @@ export class Entry {
     return this.isInFlight || this.#isUncertain
   }
 
-  /** True if a channel that had it is gone. */
-  get wasLost(): boolean {
-    return this.#isUncertain
-  }
-
+  /** True if it was sent before and is to be sent again. */
   get isRepetition(): boolean {
     return this.#attempts > 0
+  }
+
+  /** True if it was sent more than once. */
+  get wasRepeated(): boolean {
+    return this.#attempts > 1
   }
 
   /** The properties of the next attempt. Call `sent()` when they are on their way. */

@@ -39,15 +39,17 @@ export class Patience {
     if (at - this.#failoverAt > TROUBLE_MS) this.#vain += 1
   }
 
-  /** What was given up before was confirmed at last. */
-  onAnswered(): void {
+  /** What was given up or refused before was confirmed at last. */
+  onAnswered(at: number): void {
     this.#vain = 0
+    this.#hotUntil = Math.min(this.#hotUntil, at)
   }
 
-  /** The patience at a time, in milliseconds. */
-  ms(at: number): number {
-    if (at < this.#hotUntil) return HOT_PATIENCE_MS
-    if (at - this.#failoverAt < TROUBLE_MS) return TROUBLE_PATIENCE_MS
+  /** The patience at a time, in milliseconds, with a channel on which a message was refused or none. */
+  ms(at: number, wasRefused: boolean): number {
+    if (at - this.#failoverAt < TROUBLE_MS) {
+      return wasRefused || at < this.#hotUntil ? HOT_PATIENCE_MS : TROUBLE_PATIENCE_MS
+    }
     return Math.min(PATIENCE_MS * 2 ** this.#vain, MAX_PATIENCE_MS)
   }
 }
