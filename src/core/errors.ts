@@ -22,6 +22,8 @@ export type HAErrorCode =
   | 'HA_MESSAGE_TOO_LARGE'
   | 'HA_UNROUTABLE'
   | 'HA_PUBLISH_REFUSED'
+  | 'HA_ACCESS_REFUSED'
+  | 'HA_QUEUE_KIND'
   | 'HA_KEY'
   | 'HA_VALUE_TOO_LARGE'
   | 'HA_SERVER_BUSY'
