@@ -1,4 +1,4 @@
-import type { Gap } from '../test/harness/index.js'
+import { type Gap, violations } from '../test/harness/index.js'
 import type { ClientRun } from './failover.js'
 
 /** What one row of the table may cost our client; milliseconds. */
@@ -41,6 +41,7 @@ export function missedAmqpGoals(run: ClientRun): readonly string[] | undefined {
   const { notConsumed: abandoned = 0 } = notes
   const errors = goal.mayTimeOut === true ? (notes['earlyErrors'] ?? 0) : sum(Object.values(main.errors))
   return [
+    ...violations(run),
     ...gapsMissed(run, goal),
     ...(goal.leftMs === undefined ? [] : most('left', notes['leftMs'], goal.leftMs)),
     ...(goal.staysPut === true ? moves(run) : []),

@@ -107,12 +107,14 @@ function problemsOf(result: ClientRun): readonly string[] {
       ? []
       : [`${where}: the fault has not bitten: ${[...unproved, ...result.evidence.notes].join('; ')}`]
   if (!isOurs(result.client)) return doubts
-  const broken = violations(result)
   const missed = missedGoals(result) ?? []
+  // The goals of the broker's client are about these as well.
+  const broken = violations(result).filter((words) => !missed.includes(words))
+  const { examples } = result.findings
   return [
     ...doubts,
-    ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]),
-    ...(missed.length === 0 ? [] : [`${where}: goal missed: ${missed.join(', ')}`]),
+    ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${examples.join('; ')}`]),
+    ...(missed.length === 0 ? [] : [`${where}: goal missed: ${[...missed, ...examples].join(', ')}`]),
   ]
 }
 
