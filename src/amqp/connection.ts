@@ -40,6 +40,8 @@ export interface ConnectionListener {
 
 /** A silent host is raced by the next one after this. @internal */
 export const HEDGE_MS = 300
+/** A connection that lived shorter than this is no sign that its host works. */
+const FLAP_MS = 1000
 /** Pauses grow up to this while every host refuses us: somebody may create the user or the virtual host. */
 const REFUSED_MAX_MS = 60_000
 
@@ -53,6 +55,8 @@ export class Connection {
   readonly #sessions = new Waiters<Session>()
   readonly #stop = new AbortController()
   #refusedRounds = 0
+  /** True while the last connection was a short one: its host is left, although the other connection may be there. */
+  #isFlapping = false
   #session: Session | undefined
   #since = Date.now()
 
@@ -71,7 +75,7 @@ export class Connection {
     this.#reconnector = new Reconnector<Host, Session>({
       dial: (host, signal) => this.#dial(host, signal),
       discard,
-      order: (last) => hosts.order(last, sibling()),
+      order: (last) => hosts.order(last, this.#isFlapping ? undefined : sibling()),
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
@@ -195,6 +199,7 @@ export class Connection {
 
   #lose(session: Session, cause: Error): void {
     this.#session = undefined
+    this.#isFlapping = Date.now() - session.since < FLAP_MS
     this.#sessions.clear()
     this.#since = Date.now()
     if (this.#stop.signal.aborted) return
