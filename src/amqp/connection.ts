@@ -1,6 +1,7 @@
 import { backoffDelay } from '../core/backoff.js'
-import { ClosedError, ConnectionLostError, toError } from '../core/errors.js'
+import { ClosedError, ConnectionLostError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import { Reconnector } from '../core/reconnector.js'
+import { waitWithin } from '../core/time-limit.js'
 import { onAbort, sleep } from '../core/timing.js'
 import { explainHandshake, isRefusal } from './classify.js'
 import { openConnection } from './driver.js'
@@ -43,6 +44,7 @@ export class Connection {
   readonly #reconnector: Reconnector<Host, Session>
   readonly #stop = new AbortController()
   #session: Session | undefined
+  #left: Host | undefined
   #since = Date.now()
 
   /** `sibling` is the host of the other connection, where this one goes first. */
@@ -60,7 +62,10 @@ export class Connection {
     this.#reconnector = new Reconnector<Host, Session>({
       dial: (host, signal) => this.#dial(host, signal),
       discard: (session) => session.cut(new ConnectionLostError(session.host.name, 'another host was faster')),
-      order: (last) => hosts.order(last, sibling()),
+      order: (last) => {
+        const other = sibling()
+        return hosts.order(last, other === this.#left ? undefined : other)
+      },
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
@@ -84,6 +89,23 @@ export class Connection {
 
   start(): void {
     void this.#run()
+  }
+
+  /** Gives up a host that answers and does not do its work, and goes to another one, wherever the other connection is. */
+  leave(session: Session, cause: Error): void {
+    this.#left = session.host
+    session.cut(new ConnectionLostError(session.host.name, cause.message, { cause }))
+  }
+
+  /** Opens a connection beside this one, for the caller alone, to the host that would be tried next. */
+  async openSpare(signal: AbortSignal): Promise<Session> {
+    const next = this.#hosts.order(undefined, undefined)[0]
+    const host = this.#session?.host ?? next
+    if (host === undefined) throw new NoEndpointError('no AMQP host', [])
+    const dial = new AbortController()
+    const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
+    const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
+    return waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
   }
 
   /** Ends the connection and the attempts, at once. */
@@ -150,6 +172,7 @@ export class Connection {
   }
 
   #lose(session: Session, cause: Error): void {
+    if (this.#left !== session.host) this.#left = undefined
     this.#session = undefined
     this.#since = Date.now()
     if (this.#stop.signal.aborted) return

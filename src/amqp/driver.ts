@@ -36,6 +36,20 @@ export interface DriverPublishOptions {
   readonly [property: string]: unknown
 }
 
+/** How a queue is declared. @internal */
+export interface DriverQueueOptions {
+  readonly durable: boolean
+  readonly exclusive: boolean
+  readonly autoDelete: boolean
+  readonly arguments: Record<string, unknown>
+}
+
+/** How a queue is consumed. @internal */
+export interface DriverConsumeOptions {
+  readonly exclusive: boolean
+  readonly arguments: Record<string, unknown>
+}
+
 /** The part of amqplib's channel that is used. @internal */
 export interface DriverChannel {
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -45,10 +59,14 @@ export interface DriverChannel {
   close(): Promise<void>
   assertExchange(name: string, type: string, options: { durable: boolean }): Promise<unknown>
   checkQueue(name: string): Promise<{ readonly messageCount: number }>
-  assertQueue(name: string, options: { durable: boolean; arguments: Record<string, unknown> }): Promise<unknown>
+  assertQueue(name: string, options: DriverQueueOptions): Promise<unknown>
   bindQueue(queue: string, exchange: string, pattern: string, args: Record<string, unknown>): Promise<unknown>
   prefetch(count: number): Promise<unknown>
-  consume(queue: string, onMessage: (message: DriverMessage | null) => void): Promise<{ consumerTag: string }>
+  consume(
+    queue: string,
+    onMessage: (message: DriverMessage | null) => void,
+    options: DriverConsumeOptions,
+  ): Promise<{ consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   ack(message: DriverMessage): void
   nack(message: DriverMessage, allUpTo: boolean, requeue: boolean): void

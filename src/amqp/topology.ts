@@ -21,6 +21,9 @@ export interface Binding {
 export interface QueueDeclaration {
   readonly queue: string
   readonly isDurable: boolean
+  /** Ends with the connection that declared it; its consumer declares it on each one. */
+  readonly isExclusive: boolean
+  readonly isAutoDelete: boolean
   readonly arguments: Readonly<Record<string, unknown>>
   readonly bindings: readonly Binding[]
 }
@@ -93,6 +96,8 @@ export class Topology {
     }
     await channel.raw.assertQueue(queue, {
       durable: declaration.isDurable,
+      exclusive: declaration.isExclusive,
+      autoDelete: declaration.isAutoDelete,
       arguments: { ...declaration.arguments },
     })
     for (const binding of bindings) await bind(channel, queue, binding)
@@ -128,15 +133,17 @@ export class Topology {
             (channel: Channel) => channel.raw.assertExchange(name, type, { durable: true }),
           ] as const,
       ),
-      ...queues.flatMap(({ queue, bindings }) =>
-        bindings.map(
-          (binding) =>
-            [
-              `binding of queue '${queue}' to exchange '${binding.exchange}'`,
-              (channel: Channel) => bind(channel, queue, binding),
-            ] as const,
+      ...queues
+        .filter(({ isExclusive }) => !isExclusive)
+        .flatMap(({ queue, bindings }) =>
+          bindings.map(
+            (binding) =>
+              [
+                `binding of queue '${queue}' to exchange '${binding.exchange}'`,
+                (channel: Channel) => bind(channel, queue, binding),
+              ] as const,
+          ),
         ),
-      ),
     ]
   }
 }

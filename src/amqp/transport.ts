@@ -12,6 +12,7 @@ import { checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
 import { resolveTransportOptions, type ResolvedTransportOptions, type TransportOptions } from './options.js'
 import { Publisher } from './publisher.js'
+import { QueueMemories } from './queue-memory.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type Subscription } from './subscription.js'
@@ -40,6 +41,7 @@ export class AmqpTransport extends Client<CommonEvents> {
   readonly #topology = new Topology()
   readonly #counters: Counters = newCounters()
   readonly #consumers = new Set<ManagedConsumer>()
+  readonly #memories = new QueueMemories()
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
@@ -106,12 +108,12 @@ export class AmqpTransport extends Client<CommonEvents> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
+      memories: this.#memories,
       session: (signal) => this.#consumerSessions.next(signal),
+      spareSession: (signal) => this.#connections.consumer.openSpare(signal),
+      leave: (session, cause) => this.#connections.consumer.leave(session, cause),
       whyWaiting: () => this.whyUnusable(),
-      onClosed: (closed) => {
-        this.#consumers.delete(closed)
-        this.#topology.removeQueue(resolved.declaration)
-      },
+      onClosed: (closed) => this.#consumers.delete(closed),
     })
     this.#consumers.add(consumer)
     await consumer.start({ timeoutMs: DEFAULT_CONSUME_TIMEOUT_MS, ...wait })

@@ -9,7 +9,7 @@ import { settle, StubChannel, stubDelivery } from '../../helpers/stub-amqp.js'
 function setUp(handler: MessageHandler, subscription: Partial<Subscription> = {}) {
   const counters = newCounters()
   const resolved = resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64)
-  const deliveries = new Deliveries(resolved, handler, counters)
+  const deliveries = new Deliveries(resolved, handler, { counters })
   const raw = new StubChannel()
   return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672') }
 }
@@ -114,13 +114,6 @@ describe('deliveries', () => {
     await drained
     expect(raw.acked.map(({ fields }) => fields.deliveryTag)).toEqual([2, 3])
   })
-
-  test('that may be copies are counted', () => {
-    const { deliveries, channel, counters } = setUp(() => undefined)
-    deliveries.accept(stubDelivery(1), channel)
-    deliveries.accept(stubDelivery(2, 'x', { headers: { 'x-openstack-ha-attempt': 2 } }), channel)
-    expect(counters.duplicates).toBe(1)
-  })
 })
 
 describe('a subscription', () => {
@@ -128,7 +121,20 @@ describe('a subscription', () => {
     ['queue', {}],
     ['queue', { queue: '' }],
     ['queue', { queue: 'q'.repeat(256) }],
-    ['type', { queue: 'q', type: 'stream' }],
+    ['type', { queue: 'q', type: 'mirrored' }],
+    ['queue', { type: 'quorum' }],
+    ['autoDelete', { queue: 'q', autoDelete: true }],
+    ['durable', { queue: 'q', type: 'stream', durable: false }],
+    ['singleActiveConsumer', { queue: 'q', type: 'stream', singleActiveConsumer: true }],
+    ['passive', { queue: 'q', type: 'exclusive', passive: true }],
+    ['offset', { queue: 'q', offset: 'first' }],
+    ['offset', { queue: 'q', type: 'stream', offset: -1 }],
+    ['offset', { queue: 'q', type: 'stream', offset: new Date(Number.NaN) }],
+    ['acknowledge', { queue: 'q', acknowledge: 'never' }],
+    ['onFailure', { queue: 'q', onFailure: 'retry' }],
+    ['dedupe', { queue: 'q', dedupe: true }],
+    ['dedupe.maxIds', { queue: 'q', dedupe: { maxIds: 0 } }],
+    ['priority', { queue: 'q', priority: 0.5 }],
     ['durable', { queue: 'q', durable: false }],
     ['bindings', { queue: 'q', bindings: 'events' }],
     ['bindings', { queue: 'q', bindings: [{ exchange: '' }] }],
