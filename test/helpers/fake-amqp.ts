@@ -19,6 +19,19 @@ export interface FakeBehaviour {
   refusesLogin?: boolean
   /** Confirms nothing, but answers everything else. */
   withholdsConfirms?: boolean
+  /** Asked first about each method of an open connection; true when it has dealt with it. */
+  onMethod?: (method: FakeMethod) => boolean
+}
+
+/** A method that a client sent. */
+export interface FakeMethod {
+  /** Class and method, as in `60,20`. */
+  readonly id: string
+  readonly channel: number
+  /** What follows class and method. */
+  readonly args: Buffer
+  /** Sends frames to that client, made by {@link frame}. */
+  readonly send: (...frames: readonly Buffer[]) => void
 }
 
 const FRAME_END = 0xce
@@ -30,14 +43,16 @@ const CONFIRMED_METHODS: Readonly<Record<string, Buffer>> = {
   '10,50': method(10, 51),
 }
 
-function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
+/** The payload of a method frame. */
+export function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(4)
   head.writeUInt16BE(classId, 0)
   head.writeUInt16BE(methodId, 2)
   return Buffer.concat([head, args])
 }
 
-function frame(type: number, channel: number, payload: Buffer): Buffer {
+/** A frame: type 1 is a method, 2 a header, 3 a body. */
+export function frame(type: number, channel: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(7)
   head.writeUInt8(type, 0)
   head.writeUInt16BE(channel, 1)
@@ -45,7 +60,8 @@ function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload, Buffer.from([FRAME_END])])
 }
 
-function shortString(text: string): Buffer {
+/** A string of at most 255 bytes. */
+export function shortString(text: string): Buffer {
   return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])
 }
 
@@ -113,6 +129,7 @@ class FakePeer {
   readonly #fake: FakeAmqp
   readonly #socket: Socket
   readonly #tags = new Map<number, number>()
+  readonly #sendFrames = (...frames: readonly Buffer[]): void => void this.#socket.write(Buffer.concat(frames))
   #rest = Buffer.alloc(0)
   #isPastHeader = false
   #message: Incoming | undefined
@@ -152,6 +169,7 @@ class FakePeer {
   #onMethod(channel: number, payload: Buffer): void {
     const id = `${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`
     const { behaviour } = this.#fake
+    if (behaviour.onMethod?.({ id, channel, args: payload.subarray(4), send: this.#sendFrames }) === true) return
     if (id === '10,11') {
       if (behaviour.stopsAfter === 'start') return
       if (behaviour.refusesLogin === true) this.#refuseLogin()
