@@ -1,5 +1,4 @@
 import { backoffDelay } from '../core/backoff.js'
-import { diagnose } from '../core/diagnostics.js'
 import { ClosedError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { Deferred, now, sleep } from '../core/timing.js'
@@ -8,6 +7,7 @@ import { isTemporary, replyCode } from './classify.js'
 import type { Counters } from './counters.js'
 import { Deliveries, type MessageHandler } from './deliveries.js'
 import type { DriverMessage } from './driver.js'
+import { QueueKindError } from './errors.js'
 import { QueueMemory, type QueueMemories } from './queue-memory.js'
 import { watchQueue } from './queue-watch.js'
 import type { Session } from './session.js'
@@ -65,6 +65,8 @@ export interface ConsumerContext {
   readonly session: (signal: AbortSignal) => Promise<Session>
   /** A session that is nobody else's, to try on it what may end it; the caller closes it. */
   readonly spareSession: (signal: AbortSignal) => Promise<Session>
+  /** The broker refuses the queue since now. */
+  readonly onRefused: (session: Session, what: string, error: Error) => void
   /** Gives up a session for another host. */
   readonly leave: (session: Session, cause: Error) => void
   readonly whyWaiting: () => Error
@@ -213,13 +215,14 @@ export class ManagedConsumer implements Consumer {
     const isStopped = (): boolean => signal.aborted
     while (!isStopped()) {
       let pauseMs = 0
+      let session: Session | undefined
       try {
         if (this.#isDangerous) await this.#prove(signal)
-        const session = await this.#context.session(signal)
+        session = await this.#context.session(signal)
         pauseMs = await this.#stay(session)
       } catch (error) {
         if (isStopped()) return
-        pauseMs = this.#onFailed(toError(error))
+        pauseMs = this.#onFailed(toError(error), session)
       }
       if (pauseMs > 0) await sleep(pauseMs, signal).catch(() => undefined)
     }
@@ -261,7 +264,7 @@ export class ManagedConsumer implements Consumer {
       session,
       channel,
       queue: this.queue,
-      isOwedReady: type !== 'stream' && !(isOneOfMany && isSettled()),
+      isOwedReady: () => type !== 'stream' && !(isOneOfMany && isSettled()),
       deliveredCount: () => this.#deliveries.deliveredCount,
       isIdle: () => this.#deliveries.isIdle,
       intervalMs: () => (isSettled() ? WATCH_MS.settled : WATCH_MS.settling),
@@ -314,18 +317,22 @@ export class ManagedConsumer implements Consumer {
   }
 
   /** An attempt failed; returns how long to wait before the next. */
-  #onFailed(error: Error): number {
+  #onFailed(error: Error, session: Session | undefined): number {
     const isNews = this.#lastError?.message !== error.message
     this.#lastError = error
     const isLost = error instanceof ConnectionLostError
     if (isLost) this.#unsettledAt = now()
-    this.#isDangerous ||= isLost && replyCode(error.cause) === 541 && this.#subscription.type !== 'exclusive'
+    const isForbidden = error instanceof QueueKindError
+    const hasEndedConnection = isForbidden || (isLost && replyCode(error.cause) === 541)
+    this.#isDangerous ||= hasEndedConnection && this.#subscription.type !== 'exclusive'
     // The next connection is waited for anyway.
     if (isLost && !this.#isDangerous) return 0
     this.#failures += 1
-    if (isTemporary(error)) return backoffDelay(this.#failures, RETRY)
+    if (isTemporary(error) && !isForbidden) return backoffDelay(this.#failures, RETRY)
     if (!this.#started.settled) this.destroy(error)
-    else if (isNews) diagnose('amqp', 'topologyError', { what: `consumer of queue '${this.queue}'`, error })
+    else if (isNews && session !== undefined) {
+      this.#context.onRefused(session, `consumer of queue '${this.queue}'`, error)
+    }
     return backoffDelay(this.#failures, replyCode(error) === 404 ? RETRY : RETRY_REFUSED)
   }
 

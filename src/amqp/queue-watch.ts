@@ -11,7 +11,7 @@ export interface WatchedSubscription {
   readonly channel: Channel
   readonly queue: string
   /** True when messages that are ready should be delivered here; false for a stream, which keeps those that were read. */
-  readonly isOwedReady: boolean
+  readonly isOwedReady: () => boolean
   readonly deliveredCount: () => number
   /** True while nothing that was delivered is unfinished. */
   readonly isIdle: () => boolean
@@ -46,7 +46,7 @@ export async function watchQueue(watched: WatchedSubscription): Promise<WatchFin
       const readyCount = await countReady(watched, stop.signal)
       if (stop.signal.aborted) return undefined
       if (readyCount === 'gone') return 'gone'
-      if (!isOwedReady || readyCount === 0 || !isSilent()) continue
+      if (!isOwedReady() || readyCount === 0 || !isSilent()) continue
       await sleep(ARRIVAL_MS, stop.signal)
       if (isSilent()) return 'starving'
     }

@@ -69,6 +69,7 @@ export class Subscriber {
 
   /** Subscribes and gives it up again: to see whether the broker can. */
   async prove(session: Session): Promise<void> {
+    if (!this.#isDeclared) await this.#declare(session)
     const { channel } = await this.#consume(session, () => undefined, 1)
     channel.dismiss()
   }

@@ -13,7 +13,7 @@ export interface EnvironmentVariable {
   /** Name of the option in code. */
   readonly code: string
   /** `seconds` become milliseconds in code. */
-  readonly type: 'string' | 'list' | 'integer' | 'seconds'
+  readonly type: 'string' | 'list' | 'integer' | 'seconds' | 'boolean'
   /** What it does, for the README. */
   readonly what: string
 }
@@ -64,6 +64,10 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
       ['kombu_reconnect_splay', 'reconnectSplayMs', 'seconds', 'the first attempt waits a random part of this'],
       ['kombu_failover_strategy', 'failoverStrategy', 'string', '`shuffle` or `round-robin`'],
       ['heartbeat_timeout_threshold', 'heartbeatMs', 'seconds', 'heartbeat, whole seconds'],
+      ['ssl', 'tls', 'boolean', 'TLS on every connection (the port stays 5672 unless it is given)'],
+      ['ssl_ca_file', 'tls.ca', 'string', "file with the certificates to trust, instead of the system's"],
+      ['ssl_cert_file', 'tls.cert', 'string', "file with the client's certificate"],
+      ['ssl_key_file', 'tls.key', 'string', 'file with its key'],
       ['rabbit_qos_prefetch_count', 'prefetch', 'integer', 'unacknowledged messages per consumer'],
     ],
     true,

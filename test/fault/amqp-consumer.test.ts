@@ -1,4 +1,3 @@
-import { channel as diagnosticsChannel } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createTransport, type AmqpTransport, type MessageHandler } from '../../src/amqp/index.js'
 import { Deferred } from '../../src/core/timing.js'
@@ -112,22 +111,17 @@ describe('a channel that the broker closes', () => {
 
   test('for a queue of another kind, later, is reported once and tried again', async () => {
     const reports: unknown[] = []
-    const onReport = (message: unknown): void => void reports.push(message)
-    diagnosticsChannel('openstack-ha:amqp:topologyError').subscribe(onReport)
-    try {
-      const consumer = await transport.consume({ queue: 'q' }, () => undefined)
-      queue.refusesConsume = [404, "NOT_FOUND - no queue 'q' in vhost '/'"]
-      queue.refusesDeclare = [406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'"]
-      queue.cancel(queue.last)
-      await expect.poll(() => queue.declareCount, POLL).toBe(3)
-      expect(reports).toMatchObject([{ error: { code: 406 } }])
-      expect(consumer.status()).toMatchObject({ state: 'waiting', lastError: { code: 406 } })
-      queue.refusesConsume = undefined
-      queue.refusesDeclare = undefined
-      await expect.poll(() => consumer.status().state, POLL).toBe('active')
-    } finally {
-      diagnosticsChannel('openstack-ha:amqp:topologyError').unsubscribe(onReport)
-    }
+    transport.on('topologyError', (event) => reports.push(event))
+    const consumer = await transport.consume({ queue: 'q' }, () => undefined)
+    queue.refusesConsume = [404, "NOT_FOUND - no queue 'q' in vhost '/'"]
+    queue.refusesDeclare = [406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'"]
+    queue.cancel(queue.last)
+    await expect.poll(() => queue.declareCount, POLL).toBe(3)
+    expect(reports).toMatchObject([{ host: broker.address, what: "consumer of queue 'q'", error: { code: 406 } }])
+    expect(consumer.status()).toMatchObject({ state: 'waiting', lastError: { code: 406 } })
+    queue.refusesConsume = undefined
+    queue.refusesDeclare = undefined
+    await expect.poll(() => consumer.status().state, POLL).toBe('active')
   })
 
   test('is replaced alone when its queue is locked for a while', async () => {

@@ -48,7 +48,7 @@ beforeEach(async () => {
     session,
     channel: consumer,
     queue: 'q',
-    isOwedReady: true,
+    isOwedReady: () => true,
     deliveredCount: () => delivered,
     isIdle: () => idle,
     intervalMs: () => INTERVAL_MS,
