@@ -73,7 +73,7 @@ export interface ConsumerContext {
   readonly onClosed: (consumer: ManagedConsumer) => void
 }
 
-const RETRY = Object.freeze({ initialMs: 100, factor: 2, maxMs: 5000 })
+const RETRY = Object.freeze({ initialMs: 100, factor: 2 })
 /** What the broker refuses for good may be mended by an operator. */
 const RETRY_REFUSED = Object.freeze({ initialMs: 1000, factor: 2, maxMs: 30_000 })
 const DEFAULT_CLOSE_TIMEOUT_MS = 10_000
@@ -81,7 +81,11 @@ const DEFAULT_CLOSE_TIMEOUT_MS = 10_000
 const STABLE_AFTER_MS = 5000
 /** After a failover queues get new leaders, and a subscription may miss it. */
 const SETTLING_MS = 20_000
-const WATCH_MS = Object.freeze({ settling: 1000, settled: 5000 })
+/** How soon a silent queue is asked for, an attempt without an answer is repeated, and the longest pause between attempts. */
+const PACE = Object.freeze({
+  settling: Object.freeze({ watchMs: 1000, consumeMs: 1000, pauseMs: 500 }),
+  settled: Object.freeze({ watchMs: 5000, consumeMs: 15_000, pauseMs: 5000 }),
+})
 const PROOF_LIMIT_MS = 20_000
 const SPARE_CLOSE_LIMIT_MS = 1000
 
@@ -232,7 +236,7 @@ export class ManagedConsumer implements Consumer {
   async #stay(session: Session): Promise<number> {
     this.#isAsking = true
     const subscribed = await this.#subscriber
-      .subscribe(session, (channel, raw) => this.#onDelivery(channel, raw))
+      .subscribe(session, (channel, raw) => this.#onDelivery(channel, raw), this.#pace.consumeMs)
       .finally(() => (this.#isAsking = false))
     const since = now()
     this.#onActive(subscribed)
@@ -252,25 +256,24 @@ export class ManagedConsumer implements Consumer {
     }
     this.#failures += 1
     // The first time at once: a cancelled or renewed subscription is usually accepted.
-    return this.#failures === 1 ? 0 : backoffDelay(this.#failures - 1, RETRY)
+    return this.#failures === 1 ? 0 : this.#retryDelay(this.#failures - 1)
   }
 
   async #watch(session: Session, channel: Channel): Promise<void> {
     const { type, isPassive, declaration, consumer } = this.#subscription
-    const isSettled = (): boolean => now() - this.#unsettledAt >= SETTLING_MS
     // Others may be first in line for what is ready.
     const isOneOfMany = 'x-single-active-consumer' in declaration.arguments || consumer.priority !== undefined
     const finding = await watchQueue({
       session,
       channel,
       queue: this.queue,
-      isOwedReady: () => type !== 'stream' && !(isOneOfMany && isSettled()),
+      isOwedReady: () => type !== 'stream' && !(isOneOfMany && this.#isSettled),
       deliveredCount: () => this.#deliveries.deliveredCount,
       isIdle: () => this.#deliveries.isIdle,
-      intervalMs: () => (isSettled() ? WATCH_MS.settled : WATCH_MS.settling),
+      intervalMs: () => this.#pace.watchMs,
     })
     if (finding === undefined || !channel.isOpen) return
-    if (finding === 'starving' && this.#countStarving() > 1 && isSettled() && !isOneOfMany && !isPassive) {
+    if (finding === 'starving' && this.#countStarving() > 1 && this.#isSettled && !isOneOfMany && !isPassive) {
       this.#starving.count = 0
       this.#context.leave(session, new Error(`it delivers none of the messages that queue '${this.queue}' has`))
     } else {
@@ -294,7 +297,11 @@ export class ManagedConsumer implements Consumer {
     const session = await this.#context.spareSession(signal)
     try {
       const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `consume '${this.queue}'`)
-      await waitWithin(this.#subscriber.prove(session), { timeoutMs: PROOF_LIMIT_MS, signal }, late)
+      await waitWithin(
+        this.#subscriber.prove(session, this.#pace.consumeMs),
+        { timeoutMs: PROOF_LIMIT_MS, signal },
+        late,
+      )
       this.#isDangerous = false
     } finally {
       const reason = new ClosedError('connection')
@@ -321,19 +328,31 @@ export class ManagedConsumer implements Consumer {
     const isNews = this.#lastError?.message !== error.message
     this.#lastError = error
     const isLost = error instanceof ConnectionLostError
-    if (isLost) this.#unsettledAt = now()
+    if (session?.isOpen === false) this.#unsettledAt = now()
     const isForbidden = error instanceof QueueKindError
     const hasEndedConnection = isForbidden || (isLost && replyCode(error.cause) === 541)
     this.#isDangerous ||= hasEndedConnection && this.#subscription.type !== 'exclusive'
     // The next connection is waited for anyway.
     if (isLost && !this.#isDangerous) return 0
     this.#failures += 1
-    if (isTemporary(error) && !isForbidden) return backoffDelay(this.#failures, RETRY)
+    if (isTemporary(error) && !isForbidden) return this.#retryDelay(this.#failures)
     if (!this.#started.settled) this.destroy(error)
     else if (isNews && session !== undefined) {
       this.#context.onRefused(session, `consumer of queue '${this.queue}'`, error)
     }
-    return backoffDelay(this.#failures, replyCode(error) === 404 ? RETRY : RETRY_REFUSED)
+    return replyCode(error) === 404 ? this.#retryDelay(this.#failures) : backoffDelay(this.#failures, RETRY_REFUSED)
+  }
+
+  get #isSettled(): boolean {
+    return now() - this.#unsettledAt >= SETTLING_MS
+  }
+
+  get #pace(): { readonly watchMs: number; readonly consumeMs: number; readonly pauseMs: number } {
+    return this.#isSettled ? PACE.settled : PACE.settling
+  }
+
+  #retryDelay(failures: number): number {
+    return backoffDelay(failures, { ...RETRY, maxMs: this.#pace.pauseMs })
   }
 
   #onDelivery(channel: Channel, raw: DriverMessage | null): void {

@@ -21,8 +21,6 @@ export interface Subscribed {
 
 /** A binding waits for the cluster to give up a frozen node: its net_ticktime, 60 s by default. */
 const DECLARE_LIMIT_MS = 90_000
-/** The broker itself gives up after 5 s. */
-const CONSUME_LIMIT_MS = 15_000
 /** The broker keeps an exclusive queue for a connection that was cut off until it misses its heartbeats. */
 const LOCKED_LIMIT_MS = 5000
 
@@ -52,25 +50,25 @@ export class Subscriber {
   }
 
   /** Subscribes on a channel of its own; rejects with the broker's refusal. A failover never makes a queue that exists. */
-  async subscribe(session: Session, onDelivery: OnDelivery): Promise<Subscribed> {
+  async subscribe(session: Session, onDelivery: OnDelivery, limitMs: number): Promise<Subscribed> {
     const { isExclusive } = this.#declaration
     if (isExclusive && this.#owner !== session) await this.#own(session)
     const isNew = !this.#isDeclared
     if (isNew) await this.#declare(session)
     try {
-      return await this.#consume(session, onDelivery)
+      return await this.#consume(session, onDelivery, limitMs)
     } catch (error) {
       if (!isQueueGone(error) || isNew || this.#subscription.isPassive) throw error
     }
     await this.#declare(session)
     this.#position?.reset()
-    return this.#consume(session, onDelivery)
+    return this.#consume(session, onDelivery, limitMs)
   }
 
   /** Subscribes and gives it up again: to see whether the broker can. */
-  async prove(session: Session): Promise<void> {
+  async prove(session: Session, limitMs: number): Promise<void> {
     if (!this.#isDeclared) await this.#declare(session)
-    const { channel } = await this.#consume(session, () => undefined, 1)
+    const { channel } = await this.#consume(session, () => undefined, limitMs, 1)
     channel.dismiss()
   }
 
@@ -105,6 +103,7 @@ export class Subscriber {
   async #consume(
     session: Session,
     onDelivery: OnDelivery,
+    limitMs: number,
     prefetch: number = this.#subscription.prefetch,
   ): Promise<Subscribed> {
     const { queue } = this.#declaration
@@ -114,7 +113,7 @@ export class Subscriber {
       const asked = channel.raw
         .prefetch(prefetch)
         .then(() => channel.raw.consume(queue, (raw) => onDelivery(channel, raw), options))
-      const { consumerTag } = await answered(asked, CONSUME_LIMIT_MS, `consume '${queue}'`)
+      const { consumerTag } = await answered(asked, limitMs, `consume '${queue}'`)
       this.#hasSubscribed = true
       this.#position?.subscribed()
       return { channel, consumerTag }
