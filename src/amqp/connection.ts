@@ -1,7 +1,8 @@
 import { isIP } from 'node:net'
 import { backoffDelay } from '../core/backoff.js'
-import { ClosedError, ConnectionLostError, NoEndpointError, toError } from '../core/errors.js'
+import { ClosedError, ConnectionLostError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import { Reconnector } from '../core/reconnector.js'
+import { waitWithin } from '../core/time-limit.js'
 import { onAbort, sleep } from '../core/timing.js'
 import { explainHandshake, refusalIn } from './classify.js'
 import { askCredentials, type Credentials } from './credentials.js'
@@ -58,6 +59,7 @@ export class Connection {
   /** True while the last connection was a short one: its host is left, although the other connection may be there. */
   #isFlapping = false
   #session: Session | undefined
+  #left: Host | undefined
   #since = Date.now()
 
   /** `sibling` is the host of the other connection, where this one goes first. */
@@ -75,7 +77,10 @@ export class Connection {
     this.#reconnector = new Reconnector<Host, Session>({
       dial: (host, signal) => this.#dial(host, signal),
       discard,
-      order: (last) => hosts.order(last, this.#isFlapping ? undefined : sibling()),
+      order: (last) => {
+        const other = sibling()
+        return hosts.order(last, this.#isFlapping || other === this.#left ? undefined : other)
+      },
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
@@ -100,6 +105,23 @@ export class Connection {
 
   start(): void {
     void this.#run()
+  }
+
+  /** Gives up a host that answers and does not do its work, and goes to another one, wherever the other connection is. */
+  leave(session: Session, cause: Error): void {
+    this.#left = session.host
+    session.cut(new ConnectionLostError(session.host.name, cause.message, { cause }))
+  }
+
+  /** Opens a connection beside this one, for the caller alone, to the host that would be tried next. */
+  async openSpare(signal: AbortSignal): Promise<Session> {
+    const next = this.#hosts.order(undefined, undefined)[0]
+    const host = this.#session?.host ?? next
+    if (host === undefined) throw new NoEndpointError('no AMQP host', [])
+    const dial = new AbortController()
+    const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
+    const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
+    return waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
   }
 
   /** The host list has changed: leaves a host that is not in it, and looks at new ones at once. */
@@ -198,6 +220,7 @@ export class Connection {
   }
 
   #lose(session: Session, cause: Error): void {
+    if (this.#left !== session.host) this.#left = undefined
     this.#session = undefined
     this.#isFlapping = Date.now() - session.since < FLAP_MS
     this.#sessions.clear()

@@ -58,6 +58,12 @@ export interface DriverQueueOptions {
   readonly arguments: Record<string, unknown>
 }
 
+/** How a queue is consumed. @internal */
+export interface DriverConsumeOptions {
+  readonly exclusive: boolean
+  readonly arguments: Record<string, unknown>
+}
+
 /** The part of amqplib's channel that is used. @internal */
 export interface DriverChannel {
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -74,7 +80,11 @@ export interface DriverChannel {
   deleteExchange(name: string): Promise<unknown>
   deleteQueue(name: string): Promise<unknown>
   prefetch(count: number): Promise<unknown>
-  consume(queue: string, onMessage: (message: DriverMessage | null) => void): Promise<{ consumerTag: string }>
+  consume(
+    queue: string,
+    onMessage: (message: DriverMessage | null) => void,
+    options: DriverConsumeOptions,
+  ): Promise<{ consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   ack(message: DriverMessage): void
   nack(message: DriverMessage, allUpTo: boolean, requeue: boolean): void

@@ -21,6 +21,7 @@ import {
   type TransportOptions,
 } from './options.js'
 import { Publisher } from './publisher.js'
+import { QueueMemories } from './queue-memory.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type Subscription } from './subscription.js'
@@ -50,6 +51,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #topology: Topology
   readonly #counters: Counters = newCounters()
   readonly #consumers = new Set<ManagedConsumer>()
+  readonly #memories = new QueueMemories()
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
@@ -65,10 +67,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       onDown: ({ name }, cause) => this.report('hostDown', { host: name, cause }),
       onRefused: (error) => this.report('refused', { host: error.host, vhost: error.vhost, error }),
     })
-    this.#topology = new Topology(({ host: { name } }, what, error) => {
-      this.#counters.topologyErrors += 1
-      this.report('topologyError', { host: name, what, error })
-    })
+    this.#topology = new Topology((session, what, error) => this.#onTopologyError(session, what, error))
     this.#publisher = new Publisher({
       maxMessages: options.maxOutboxMessages,
       maxBytes: options.maxOutboxBytes,
@@ -119,12 +118,13 @@ export class AmqpTransport extends Client<AmqpEvents> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
+      memories: this.#memories,
       session: (signal) => this.#connections.consumer.next(signal),
+      spareSession: (signal) => this.#connections.consumer.openSpare(signal),
+      onRefused: (session, what, error) => this.#onTopologyError(session, what, error),
+      leave: (session, cause) => this.#connections.consumer.leave(session, cause),
       whyWaiting: () => this.whyUnusable(),
-      onClosed: (closed) => {
-        this.#consumers.delete(closed)
-        this.#topology.removeQueue(resolved.declaration)
-      },
+      onClosed: (closed) => this.#consumers.delete(closed),
     })
     this.#consumers.add(consumer)
     await consumer.start({ timeoutMs: DEFAULT_TIMEOUT_MS, ...wait })
@@ -249,6 +249,11 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
     for (const connection of Object.values(this.#connections)) connection.close(reason)
+  }
+
+  #onTopologyError({ host: { name } }: Session, what: string, error: Error): void {
+    this.#counters.topologyErrors += 1
+    this.report('topologyError', { host: name, what, error })
   }
 
   #connect(role: ConnectionRole): Connection {

@@ -19,6 +19,8 @@ export interface FakeBehaviour {
   refusesLogin?: boolean
   /** Confirms nothing, but answers everything else. */
   withholdsConfirms?: boolean
+  /** Asked first about each method of an open connection; true when it has dealt with it. */
+  onMethod?: (call: FakeCall) => boolean
   /** Answers a method by closing the connection, or the channel. */
   refuses?: Partial<Record<FakeMethod, FakeRefusal>>
   /** Resets each connection as soon as it was sent so many bytes. */
@@ -53,6 +55,17 @@ type MethodTable = Readonly<
   Record<FakeMethod, readonly [id: string, answer?: readonly [number, number], argumentBytes?: number]>
 >
 
+/** A method that a client sent. */
+export interface FakeCall {
+  /** Class and method, as in `60,20`. */
+  readonly id: string
+  readonly channel: number
+  /** What follows class and method. */
+  readonly args: Buffer
+  /** Sends frames to that client, made by {@link frame}. */
+  readonly send: (...frames: readonly Buffer[]) => void
+}
+
 /** How a fake broker refuses. */
 export interface FakeRefusal {
   readonly closes: 'connection' | 'channel'
@@ -82,14 +95,16 @@ const NAMES: ReadonlyMap<string, FakeMethod> = new Map(
   Object.entries(METHODS).map(([name, [id]]) => [id, name as FakeMethod]),
 )
 
-function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
+/** The payload of a method frame. */
+export function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(4)
   head.writeUInt16BE(classId, 0)
   head.writeUInt16BE(methodId, 2)
   return Buffer.concat([head, args])
 }
 
-function frame(type: number, channel: number, payload: Buffer): Buffer {
+/** A frame: type 1 is a method, 2 a header, 3 a body. */
+export function frame(type: number, channel: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(7)
   head.writeUInt8(type, 0)
   head.writeUInt16BE(channel, 1)
@@ -97,7 +112,8 @@ function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload, Buffer.from([FRAME_END])])
 }
 
-function shortString(text: string): Buffer {
+/** A string of at most 255 bytes. */
+export function shortString(text: string): Buffer {
   return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])
 }
 
@@ -167,6 +183,7 @@ class FakePeer {
   readonly #fake: FakeAmqp
   readonly #socket: Socket
   readonly #tags = new Map<number, number>()
+  readonly #sendFrames = (...frames: readonly Buffer[]): void => void this.#socket.write(Buffer.concat(frames))
   #rest = Buffer.alloc(0)
   #isPastHeader = false
   #isMute = false
@@ -216,9 +233,11 @@ class FakePeer {
   }
 
   #onMethod(channel: number, payload: Buffer): void {
-    const name = NAMES.get(`${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`)
-    if (name === undefined) return
+    const id = `${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`
     const { behaviour } = this.#fake
+    if (behaviour.onMethod?.({ id, channel, args: payload.subarray(4), send: this.#sendFrames }) === true) return
+    const name = NAMES.get(id)
+    if (name === undefined) return
     this.#fake.asked.push(name)
     if (behaviour.silentFrom === name) this.#isMute = true
     const refusal = behaviour.refuses?.[name]
