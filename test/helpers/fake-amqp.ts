@@ -7,6 +7,10 @@ export interface FakePublished {
   readonly body: string
   /** The header frame as it came: enough to look for a message id or a header in it. */
   readonly properties: string
+  /** What the broker says of it, and, with `isMultiple`, of all before it on the same channel. */
+  readonly answer: (verdict: 'ack' | 'nack', isMultiple?: boolean) => void
+  /** Closes the channel that brought it, because of an error. */
+  readonly refuse: (code: number, text: string) => void
 }
 
 /** How a fake broker behaves; may be changed while it runs. */
@@ -19,6 +23,8 @@ export interface FakeBehaviour {
   refusesLogin?: boolean
   /** Confirms nothing, but answers everything else. */
   withholdsConfirms?: boolean
+  /** Resets the connection when so many bytes of a message's body have come. */
+  cutsAfterBodyBytes?: number
 }
 
 const FRAME_END = 0xce
@@ -62,15 +68,21 @@ export class FakeAmqp {
   connectionCount = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #peers = new Set<FakePeer>()
 
   private constructor(behaviour: FakeBehaviour) {
     this.behaviour = behaviour
     this.#server = createServer((socket) => {
       this.connectionCount += 1
       this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
+      const peer = new FakePeer(this, socket)
+      this.#peers.add(peer)
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        this.#peers.delete(peer)
+      })
       socket.on('error', () => undefined)
-      new FakePeer(this, socket).start()
+      peer.start()
     })
   }
 
@@ -87,6 +99,16 @@ export class FakeAmqp {
 
   get openCount(): number {
     return this.#sockets.size
+  }
+
+  /** Tells every client that it takes no messages for want of memory. */
+  block(): void {
+    for (const peer of this.#peers) peer.send(0, method(10, 60, shortString('low on memory')))
+  }
+
+  /** Tells every client that it takes messages again. */
+  unblock(): void {
+    for (const peer of this.#peers) peer.send(0, method(10, 61))
   }
 
   /** Resets every connection. */
@@ -130,7 +152,7 @@ class FakePeer {
         this.#isPastHeader = true
         this.#rest = this.#rest.subarray(8)
         const args = [Buffer.from([0, 9]), longString(''), longString('PLAIN'), longString('en_US')]
-        this.#send(0, method(10, 10, Buffer.concat(args)))
+        this.send(0, method(10, 10, Buffer.concat(args)))
       }
       this.#readFrames()
     })
@@ -155,9 +177,12 @@ class FakePeer {
     if (id === '10,11') {
       if (behaviour.stopsAfter === 'start') return
       if (behaviour.refusesLogin === true) this.#refuseLogin()
-      else this.#send(0, method(10, 30, Buffer.from([0, 0, 0, 2, 0, 0, 0, 60])))
+      else this.send(0, method(10, 30, Buffer.from([0, 0, 0, 2, 0, 0, 0, 60])))
     } else if (id === '10,40') {
-      this.#send(0, method(10, 41, Buffer.from([0])))
+      this.send(0, method(10, 41, Buffer.from([0])))
+    } else if (id === '20,10') {
+      this.#tags.delete(channel)
+      if (behaviour.stopsAfter !== 'handshake') this.send(channel, CONFIRMED_METHODS[id] as Buffer)
     } else if (id === '60,40') {
       const exchangeLength = payload.readUInt8(6)
       const exchange = payload.subarray(7, 7 + exchangeLength).toString()
@@ -166,7 +191,7 @@ class FakePeer {
       this.#message = { exchange, routingKey, properties: '', left: 0, body: '' }
     } else if (behaviour.stopsAfter !== 'handshake') {
       const answer = CONFIRMED_METHODS[id]
-      if (answer !== undefined) this.#send(channel, answer)
+      if (answer !== undefined) this.send(channel, answer)
     }
   }
 
@@ -179,6 +204,8 @@ class FakePeer {
 
   #onBody(channel: number, payload: Buffer): void {
     if (this.#message === undefined) return
+    const { cutsAfterBodyBytes = Infinity } = this.#fake.behaviour
+    if (this.#message.body.length + payload.length >= cutsAfterBodyBytes) this.#fake.reset()
     this.#message.left -= payload.length
     this.#message.body += payload.toString()
     if (this.#message.left === 0) this.#onComplete(channel)
@@ -187,23 +214,38 @@ class FakePeer {
   #onComplete(channel: number): void {
     const { exchange, routingKey, properties, body } = this.#message as Incoming
     this.#message = undefined
-    this.#fake.published.push({ exchange, routingKey, properties, body })
     const tag = (this.#tags.get(channel) ?? 0) + 1
     this.#tags.set(channel, tag)
-    if (this.#fake.behaviour.withholdsConfirms === true) return
+    const answer = (verdict: 'ack' | 'nack', isMultiple = false): void =>
+      this.confirm(channel, tag, verdict, isMultiple)
+    const refuse = (code: number, text: string): void => this.#closeChannel(channel, code, text)
+    this.#fake.published.push({ exchange, routingKey, properties, body, answer, refuse })
+    if (this.#fake.behaviour.withholdsConfirms !== true) answer('ack')
+  }
+
+  confirm(channel: number, tag: number, verdict: 'ack' | 'nack', isMultiple: boolean): void {
     const args = Buffer.alloc(9)
     args.writeBigUInt64BE(BigInt(tag), 0)
-    this.#send(channel, method(60, 80, args))
+    args.writeUInt8(isMultiple ? 1 : 0, 8)
+    this.send(channel, method(60, verdict === 'ack' ? 80 : 120, args))
+  }
+
+  #closeChannel(channel: number, replyCode: number, text: string): void {
+    const code = Buffer.alloc(2)
+    code.writeUInt16BE(replyCode, 0)
+    this.#tags.delete(channel)
+    this.send(channel, method(20, 40, Buffer.concat([code, shortString(text), Buffer.from([0, 60, 0, 40])])))
   }
 
   #refuseLogin(): void {
     const code = Buffer.alloc(2)
     code.writeUInt16BE(403, 0)
     const text = 'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN'
-    this.#send(0, method(10, 50, Buffer.concat([code, shortString(text), Buffer.alloc(4)])))
+    this.send(0, method(10, 50, Buffer.concat([code, shortString(text), Buffer.alloc(4)])))
   }
 
-  #send(channel: number, payload: Buffer): void {
+  /** Sends a method to the client. */
+  send(channel: number, payload: Buffer): void {
     this.#socket.write(frame(1, channel, payload))
   }
 }
