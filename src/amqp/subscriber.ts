@@ -8,6 +8,7 @@ import type { DriverMessage } from './driver.js'
 import type { Session } from './session.js'
 import { OFFSET_HEADER, offsetArgument, type StreamPosition } from './stream-position.js'
 import type { ResolvedSubscription } from './subscription.js'
+import { QueueKindError } from './errors.js'
 import type { QueueDeclaration, Topology } from './topology.js'
 
 /** Gets what a subscription delivers; `null` when the broker cancelled it. @internal */
@@ -136,7 +137,7 @@ async function onChannel<T>(session: Session, work: (channel: Channel) => Promis
   try {
     return await work(channel)
   } catch (error) {
-    const refusal = channel.ending.value?.error ?? error
+    const refusal = error instanceof QueueKindError ? error : (channel.ending.value?.error ?? error)
     channel.dismiss()
     throw refusal
   }
