@@ -16,14 +16,18 @@ class Broker extends StubConnection {
   readonly subscribed: StubChannel[] = []
 
   override async createChannel(): Promise<DriverChannel> {
-    const raw = (await super.createChannel()) as StubChannel
+    const opened = await super.createChannel()
+    for (const raw of this.channels.slice(-1)) this.#play(raw)
+    return opened
+  }
+
+  #play(raw: StubChannel): void {
     raw.checkQueue = () => Promise.resolve({ messageCount: this.readyCount })
     const consume = raw.consume.bind(raw)
     raw.consume = (queue, onMessage) => {
       this.subscribed.push(raw)
       return this.isAnswering ? consume(queue, onMessage) : new Promise(() => undefined)
     }
-    return raw
   }
 }
 
@@ -33,7 +37,7 @@ let left: [Session, Error][]
 let spare: { session: Session; broker: Broker }[]
 let consumer: ManagedConsumer
 
-async function stubSession(): Promise<{ session: Session; broker: Broker }> {
+function stubSession(): { session: Session; broker: Broker } {
   const connection = new Broker()
   return { session: new Session(stubHost('h1'), connection, 1000), broker: connection }
 }
@@ -44,10 +48,10 @@ async function consume(subscription: Partial<Subscription> = {}): Promise<void> 
     counters: newCounters(),
     memories: new QueueMemories(),
     session: () => Promise.resolve(session),
-    spareSession: async () => {
-      const one = await stubSession()
+    spareSession: () => {
+      const one = stubSession()
       spare.push(one)
-      return one.session
+      return Promise.resolve(one.session)
     },
     onRefused: () => undefined,
     leave: (one, cause) => left.push([one, cause]),
@@ -59,11 +63,11 @@ async function consume(subscription: Partial<Subscription> = {}): Promise<void> 
   await Promise.race([started, Promise.resolve()])
 }
 
-beforeEach(async () => {
+beforeEach(() => {
   vi.useFakeTimers()
   left = []
   spare = []
-  const made = await stubSession()
+  const made = stubSession()
   session = made.session
   broker = made.broker
 })
@@ -135,7 +139,7 @@ describe('a consumer whose subscription', () => {
     broker.isAnswering = false
     await consume()
     const internal = Object.assign(new Error('Connection closed: 541 (INTERNAL-ERROR)'), { code: 541 })
-    const next = await stubSession()
+    const next = stubSession()
     const dead = session
     session = next.session
     dead.cut(new ConnectionLostError('h1:5672', internal.message, { cause: internal }))
