@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import amqplib, { type Channel, type ChannelModel } from 'amqplib'
+import { expect } from 'vitest'
 import { createTransport, type AmqpTransport, type TransportOptions } from '../../../src/amqp/index.js'
 import { heal, node, nodes, start, whole } from '../../cluster/index.js'
 
@@ -45,14 +46,15 @@ export async function declareOn(n: number, queue: string): Promise<void> {
   await onNode(n, (channel) => channel.assertQueue(queue, { durable: true, arguments: { 'x-queue-type': 'quorum' } }))
 }
 
-/** Deletes queues and exchanges that a test made. */
+/** Deletes queues and exchanges that a test made. A node that is back may not have its queues yet: refused until then. */
 export async function cleanUp(names: readonly string[]): Promise<void> {
-  await onNode(1, async (channel) => {
-    for (const name of names) {
+  for (const name of names) {
+    const remove = onNode.bind(undefined, 1, async (channel: Channel) => {
       await channel.deleteQueue(name)
       await channel.deleteExchange(name)
-    }
-  })
+    })
+    await expect.poll(() => remove().then(() => 'removed', String), { timeout: 60_000 }).toBe('removed')
+  }
 }
 
 /** Ends every fault and waits for the cluster to be as it was. */
