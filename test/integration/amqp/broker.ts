@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import amqplib, { type Channel, type ChannelModel } from 'amqplib'
-import { expect } from 'vitest'
 import { createTransport, type AmqpTransport, type TransportOptions } from '../../../src/amqp/index.js'
 import { heal, node, nodes, start, whole } from '../../cluster/index.js'
+import { waitFor } from '../../cluster/wait.js'
 
 /** Our clients connect from here, so that a blackhole can hit them alone. */
 export const CLIENT_ADDRESS = '127.0.9.21'
@@ -53,7 +53,9 @@ export async function cleanUp(names: readonly string[]): Promise<void> {
       await channel.deleteQueue(name)
       await channel.deleteExchange(name)
     })
-    await expect.poll(() => remove().then(() => 'removed', String), { timeout: 60_000 }).toBe('removed')
+    await waitFor(`removal of ${name}`, { timeoutMs: 60_000, everyMs: 500 }, () =>
+      remove().then(() => undefined, String),
+    )
   }
 }
 
