@@ -331,6 +331,7 @@ export class MemcachedClient extends Client<CommonEvents> {
 
   protected teardown(reason: ClosedError): void {
     this.#router.close(reason)
+    this.#loader.close(reason)
     this.#membership.stop(reason)
   }
 
