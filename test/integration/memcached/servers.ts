@@ -14,6 +14,8 @@ export type Access = 'plain' | 'unix socket' | 'TLS' | 'SASL' | 'password file'
 
 const USER = { username: 'cache', password: 'pass-word' }
 
+type Args = (n: number) => readonly string[]
+
 /**
  * Real memcached servers of one kind of access, in a folder of their own, on addresses that the cluster does not use.
  */
@@ -22,19 +24,11 @@ export class Servers {
   /** What a client needs to reach them. */
   readonly options: MemcachedOptions
   readonly #folder: string
-  readonly #args: (n: number) => readonly string[]
+  readonly #args: Args
   readonly #environment: NodeJS.ProcessEnv
   readonly #processes: (ChildProcess | undefined)[] = []
 
-  private constructor(
-    folder: string,
-    parts: {
-      readonly names: readonly string[]
-      readonly options: MemcachedOptions
-      readonly args: (n: number) => readonly string[]
-      readonly environment?: NodeJS.ProcessEnv
-    },
-  ) {
+  private constructor(folder: string, parts: Parts) {
     this.#folder = folder
     this.names = parts.names
     this.options = { servers: parts.names, env: {}, ...parts.options }
@@ -82,11 +76,14 @@ export class Servers {
   }
 }
 
-async function partsOf(
-  access: Access,
-  folder: string,
-  count: number,
-): Promise<ConstructorParameters<typeof Servers>[1]> {
+interface Parts {
+  readonly names: readonly string[]
+  readonly options: MemcachedOptions
+  readonly args: Args
+  readonly environment?: NodeJS.ProcessEnv
+}
+
+async function partsOf(access: Access, folder: string, count: number): Promise<Parts> {
   const hosts = Array.from({ length: count }, (_, n) => `127.0.3.${50 + n}`)
   const names = hosts.map((host) => `${host}:11211`)
   const listen = (n: number): string[] => ['-l', hosts[n] as string, '-p', '11211']
@@ -104,7 +101,11 @@ async function partsOf(
       writeFileSync(files[0], cert)
       writeFileSync(files[1], key)
       const tls = `ssl_chain_cert=${files[0]},ssl_key=${files[1]}`
-      return { names, options: { tls: { ca: cert, servername: 'localhost' } }, args: (n) => [...listen(n), '-Z', '-o', tls] }
+      return {
+        names,
+        options: { tls: { ca: cert, servername: 'localhost' } },
+        args: (n) => [...listen(n), '-Z', '-o', tls],
+      }
     }
     case 'SASL': {
       const database = join(folder, 'sasldb')
