@@ -54,6 +54,8 @@ export interface NodePosition {
 
 const JOURNAL_BYTES = 4 * 1024 * 1024
 const PROBE_GROWTH = 1.5
+/** A node that nobody asks anything is asked for a sign of life so often; a call would find out too late for itself. */
+const IDLE_CHECK_MS = 1000
 /** A node that lived shorter than this is flapping: the next probe is not sent at once. */
 const STABLE_AFTER_MS = 5000
 
@@ -93,6 +95,7 @@ export class CacheNode {
   #mustSettle = false
   #flaps = 0
   #timer: NodeJS.Timeout | undefined
+  #idleCheck: NodeJS.Timeout | undefined
   #isStopped = false
 
   constructor(
@@ -175,6 +178,7 @@ export class CacheNode {
   stop(error: Error): void {
     this.#isStopped = true
     clearTimeout(this.#timer)
+    clearInterval(this.#idleCheck)
     for (const connection of this.#connections.splice(0)) connection.cut(error)
     this.#probe?.cut(error)
   }
@@ -232,9 +236,7 @@ export class CacheNode {
       { ...this.#options, server: this.server },
       {
         onReady: () => this.#onReady(transport),
-        onDown: (failure) => {
-          if (this.#connections.includes(transport)) this.#takeOut(failure)
-        },
+        onDown: (failure) => this.#onConnectionDown(transport, failure),
       },
     )
     return transport
@@ -248,7 +250,16 @@ export class CacheNode {
     this.#announceIn()
   }
 
+  #onConnectionDown(transport: Transport, failure: TransportFailure): void {
+    if (!this.#connections.includes(transport)) return
+    const others = this.#connections.filter((other) => other !== transport)
+    // A server that has no room for one more connection is not dead: the others do.
+    if (failure.kind === 'busy' && others.length > 0 && this.state === 'live') this.#connections = others
+    else this.#takeOut(failure)
+  }
+
   #takeOut(failure: TransportFailure): void {
+    clearInterval(this.#idleCheck)
     const connections = this.#connections.splice(0)
     this.#absences += 1
     this.#evictionCount += 1
@@ -330,6 +341,15 @@ export class CacheNode {
     this.#inAt = now()
     this.#isGivenUpAsSlow = false
     this.#lifecycle.enter('live')
+    this.#idleCheck = setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref()
+  }
+
+  #checkIdle(): void {
+    const missing = this.#options.connectionsPerNode - this.#connections.length
+    this.#connections.push(...this.#openConnections(missing))
+    for (const connection of this.#connections) {
+      if (connection.pending === 0) ask(connection, 'noop').catch(() => undefined)
+    }
   }
 
   #announceIn(): void {
@@ -345,6 +365,7 @@ export class CacheNode {
     this.#lastError = failure?.error ?? toError(error)
     const isSlow = failure?.kind === 'silent'
     this.#mustSettle ||= isSlow
+    this.#outage ??= { cause: this.#lastError, detectedMs: now() - this.#outAt, wasUsed: false }
     if (this.state !== 'dead') {
       const isGivenUp = failure?.kind === 'lost' || (isSlow && this.#owner.mayGiveUpSlowNode())
       this.#isGivenUpAsSlow = isGivenUp && isSlow

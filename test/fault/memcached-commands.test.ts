@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createClient } from '../../src/memcached/index.js'
 import { keysOf, type FakeMemcached } from './fake-memcached.js'
-import { becomes, connect, endAll, startFakes } from './memcached-helpers.js'
+import { becomes, connect, endAll, next, startFakes } from './memcached-helpers.js'
 
 afterEach(endAll)
 
@@ -274,6 +274,44 @@ describe('servers changed at run time', () => {
     expect(() => client.setServers([])).toThrow(/at least one/)
     expect(() => client.setServers(['h1', 'h1'])).toThrow(/twice/)
     expect(client.status().hosts.length).toBe(3)
+  })
+})
+
+describe('without a request', () => {
+  test('a node that freezes is found out, and so is its return', async () => {
+    const { home, client } = await trio({ operationTimeoutMs: 100 })
+    home.freeze()
+    await becomes(client, 0, 'dead')
+    home.thaw()
+    await becomes(client, 0, 'live')
+    expect(client.status()).toMatchObject({ hopCount: 0, evictionCount: 1 })
+  })
+
+  test('a server that has no room for a second connection is used by the first', async () => {
+    const [fake] = (await startFakes(1)) as [FakeMemcached]
+    let isFull = true
+    fake.onConnection = (socket) => {
+      if (!isFull || fake.sockets.size < 2) return false
+      socket.end('ERROR Too many open connections\r\n')
+      return true
+    }
+    const client = await connect([fake], { connectionsPerNode: 2, driver: 'meta' })
+    await expect.poll(() => fake.sockets.size).toBe(1)
+    const keys = Array.from({ length: 20 }, (_, i) => `key:${i}`)
+    await client.setMany(new Map(keys.map((key) => [key, key])))
+    expect((await client.getMany(keys)).size).toBe(20)
+    expect(client.status().evictionCount).toBe(0)
+    isFull = false
+    await expect.poll(() => fake.sockets.size, { timeout: 10_000 }).toBe(2)
+    expect(client.status().evictionCount).toBe(0)
+  })
+
+  test('a server that is added and cannot be reached is reported as down', async () => {
+    const { fakes, client } = await trio()
+    const down = next(client, 'hostDown')
+    client.setServers([...fakes.map(({ name }) => name), '127.0.0.1:1'])
+    await expect(down).resolves.toMatchObject({ host: '127.0.0.1:1', cause: { code: 'HA_CONNECT' } })
+    expect(client.status().availability.failoverCount).toBe(0)
   })
 })
 

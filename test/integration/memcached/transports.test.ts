@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect as connectTo, createServer, type AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createClient, type MemcachedClient, type MemcachedOptions } from '../../../src/memcached/index.js'
 import { Servers, type Access } from './servers.js'
@@ -9,7 +10,7 @@ const VICTIM = 1
 const OPERATION_TIMEOUT_MS = 300
 
 const clients: MemcachedClient[] = []
-const started: Servers[] = []
+const started: { stop(): Promise<unknown> }[] = []
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy()
@@ -154,6 +155,42 @@ describe('a server that wants another password', () => {
     await expect(cache.ready()).rejects.toMatchObject({ code: 'HA_AUTHENTICATION' })
     expect(cache.status().hosts[0]?.lastError).toMatchObject({ code: 'HA_AUTHENTICATION' })
   })
+})
+
+/** What a server from before the meta protocol says to it; what is binary goes to a real server. */
+async function oldServer(target: string): Promise<{ name: string; textCount: () => number }> {
+  const [host, port] = target.split(':') as [string, string]
+  let textCount = 0
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.once('data', (first) => {
+      if (first[0] !== 0x80) {
+        textCount += 1
+        socket.write('ERROR\r\n')
+        return
+      }
+      const real = connectTo({ host, port: Number(port) })
+      real.on('error', () => socket.destroy())
+      socket.on('close', () => real.destroy())
+      real.write(first)
+      socket.pipe(real).pipe(socket)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  started.push({ stop: () => Promise.resolve(server.close()) })
+  return { name: `127.0.0.1:${(server.address() as AddressInfo).port}`, textCount: () => textCount }
+}
+
+test('a server that answers the meta protocol with ERROR is spoken to in the binary one, without an error to anybody', async () => {
+  const servers = await start('plain', 1)
+  const old = await oldServer(servers.names[0] as string)
+  const cache = client({ servers: old.name, env: {} })
+  await cache.set('a', { b: 1 })
+  await expect(cache.get('a')).resolves.toEqual({ b: 1 })
+  await expect(cache.getOrSet('c', () => 'loaded')).resolves.toBe('loaded')
+  expect(old.textCount()).toBe(1)
+  expect(cache.status()).toMatchObject({ evictionCount: 0, hopCount: 0 })
 })
 
 test('a certificate that is not trusted is refused', async () => {
