@@ -306,6 +306,23 @@ describe('without a request', () => {
     expect(client.status().evictionCount).toBe(0)
   })
 
+  test('a node that is reached later than the others serves what it holds', async () => {
+    const fakes = await startFakes(2)
+    const late = fakes[0] as FakeMemcached
+    const key = keysOf(fakes, 0, 1)[0] as string
+    late.set(key, 'from before')
+    await late.crash()
+    const client = createClient({ servers: fakes.map(({ name }) => name), env: {}, probeIntervalMs: 20 })
+    try {
+      await becomes(client, 0, 'dead')
+      await late.listen()
+      await becomes(client, 0, 'live')
+      await expect(client.get(key)).resolves.toBe('from before')
+    } finally {
+      client.destroy()
+    }
+  })
+
   test('a server that is added and cannot be reached is reported as down', async () => {
     const { fakes, client } = await trio()
     const down = next(client, 'hostDown')
