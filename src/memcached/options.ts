@@ -151,6 +151,7 @@ export function resolveMemcachedOptions(given: unknown): ResolvedMemcachedOption
   const servers = readServers(read)
   const compat = read.oneOf('compat', ['ketama', 'libmemcached', 'pymemcache'], fallback.compat)
   checkServers(servers, compat, read.source('servers'))
+  const driver = read.oneOf('driver', ['auto', 'meta', 'memjs'], fallback.driver)
   const resolved: ResolvedMemcachedOptions = {
     servers,
     compat,
@@ -167,8 +168,8 @@ export function resolveMemcachedOptions(given: unknown): ResolvedMemcachedOption
     rejoin: read.oneOf('rejoin', ['safe', 'flush', 'trust'], fallback.rejoin),
     warmUp: read.boolean('warmUp', false),
     missWhenUnavailable: read.oneOf('whenUnavailable', ['reject', 'miss'], 'reject') === 'miss',
-    driver: read.oneOf('driver', ['auto', 'meta', 'memjs'], fallback.driver),
-    credentials: readCredentials(read),
+    driver,
+    credentials: readCredentials(read, driver),
     tls: resolveTls(read),
     lookup: readLookup(read),
     localAddress: readLocalAddress(read),
@@ -195,12 +196,15 @@ export function checkServers(servers: readonly ServerAddress[], compat: RingKind
   }
 }
 
-function readCredentials(read: OptionReader): Credentials | undefined {
+function readCredentials(read: OptionReader, driver: Driver): Credentials | undefined {
   const username = read.string('username')
   const password = read.string('password')
   if (username === undefined && password === undefined) return undefined
   if (username === undefined || password === undefined) {
     throw read.problem(username === undefined ? 'username' : 'password', 'is missing: the two go together')
+  }
+  for (const [name, value] of Object.entries({ username, password })) {
+    if (driver === 'meta' && /\s/.test(value)) throw read.problem(name, 'has a space, which ends it in a password file')
   }
   return Object.freeze({ username, password })
 }

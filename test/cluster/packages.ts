@@ -28,6 +28,7 @@ const NEEDED: Readonly<Record<Kind, readonly Evidence[]>> = {
   memcached: [
     ['/usr/bin/memcached', 'memcached'],
     ['/usr/lib/python3/dist-packages/pymemcache', 'python3-pymemcache'],
+    ['/usr/lib/python3/dist-packages/pylibmc', 'python3-pylibmc'],
     ['/usr/sbin/saslpasswd2', 'sasl2-bin'],
     ['/usr/lib/x86_64-linux-gnu/sasl2/libplain.so', 'libsasl2-modules'],
   ],

@@ -120,6 +120,30 @@ describe('a failover in the middle', () => {
     await expect(client.increment(key)).resolves.toBe(2n)
   })
 
+  test('a value that is loaded while its node dies is returned, and the heir lets somebody else load', async () => {
+    const { fakes, home, client, key } = await trio()
+    const other = await connect(fakes)
+    let loaded: (value: string) => void = () => undefined
+    const begun = new Promise<void>((resolve) => {
+      void client
+        .getOrSet(key, () => {
+          resolve()
+          return new Promise<string>((settle) => (loaded = settle))
+        })
+        .then((value) => results.push(value))
+    })
+    const results: unknown[] = []
+    await begun
+    await home.crash()
+    await becomes(client, 0, 'dead')
+    await becomes(other, 0, 'dead')
+    await expect(other.getOrSet(key, () => 'by another')).resolves.toBe('by another')
+    loaded('late')
+    await expect.poll(() => results).toEqual(['late'])
+    await expect(other.get(key)).resolves.toBe('by another')
+    await expect(client.get(key)).resolves.toBe('by another')
+  })
+
   test('when no node is left, a call that a node may have done is not called safe to repeat', async () => {
     const [fake] = (await startFakes(1)) as [FakeMemcached]
     const client = await connect([fake])

@@ -5,6 +5,7 @@ import { Rendezvous } from '../../src/memcached/rendezvous.js'
 import { ketamaName } from '../../src/memcached/ketama.js'
 import { md5Point } from '../../src/memcached/md5.js'
 import type { Ring } from '../../src/memcached/ring.js'
+import type { ServerOptions } from '../../src/memcached/server-address.js'
 import { ringOf as ringOver } from '../unit/memcached/rings.js'
 
 /** Names and ports as configurations have them; the port 11211 is hashed differently. */
@@ -14,6 +15,7 @@ const endpoint = fc.record({
     fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/).map((name) => `${name}.example`),
   ),
   port: fc.constantFrom(11211, 11212, 30000),
+  weight: fc.constantFrom(0.01, 0.5, 1, 1, 1.3, 7),
 })
 const endpoints = fc.uniqueArray(endpoint, { minLength: 1, maxLength: 12, selector: ketamaName })
 const keys = fc.array(fc.stringMatching(/^[!-~]{1,250}$/), { minLength: 1, maxLength: 50 })
@@ -22,7 +24,7 @@ const ring = endpoints.chain((list) =>
   fc.tuple(fc.constant(list), fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length })),
 )
 
-function ringOf(list: readonly { host: string; port: number }[], out: readonly boolean[]): Ring {
+function ringOf(list: readonly Required<ServerOptions>[], out: readonly boolean[]): Ring {
   const result = ringOver(list)
   out.forEach((isOut, node) => result.setOut(node, isOut))
   return result
@@ -33,13 +35,14 @@ describe('the ring', () => {
     fc.assert(
       fc.property(ring, keys, ([list, out], wanted) => {
         const own = ringOf(list, out)
-        const live = list.filter((_, node) => out[node] !== true).map(ketamaName)
-        const servers = Object.fromEntries(live.map((name) => [name, { vnodes: 40 }]))
+        const live = list.filter((_, node) => out[node] !== true)
+        const digestCount = (weight: number): number => Math.max(1, Math.round(40 * weight))
+        const servers = Object.fromEntries(live.map((one) => [ketamaName(one), { vnodes: digestCount(one.weight) }]))
         const oracle = new HashRing(servers, 'md5', { 'vnode count': 41 })
         for (const key of wanted) {
           const owner = own.owner(md5Point(key))
           // Not `get`, whose cache writes into Object.prototype for the key '__proto__'.
-          expect(owner < 0 ? undefined : ketamaName(list[owner] as { host: string; port: number })).toBe(
+          expect(owner < 0 ? undefined : ketamaName(list[owner] as Required<ServerOptions>)).toBe(
             live.length === 0 ? undefined : oracle.range(key, 1)[0],
           )
         }

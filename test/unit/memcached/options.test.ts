@@ -104,6 +104,7 @@ describe('options of the memcached client', () => {
     ['another way without nodes', { whenUnavailable: 'hang' }, 'whenUnavailable'],
     ['a name without a password', { username: 'u' }, 'password'],
     ['a password without a name', { password: 'p' }, 'username'],
+    ['a password with a space in a file', { username: 'u', password: 'a b', driver: 'meta' }, 'password'],
     ['TLS that is a string', { tls: 'yes' }, 'tls'],
     [
       'a file that is not there',
