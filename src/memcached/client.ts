@@ -299,7 +299,10 @@ export class MemcachedClient extends Client<CommonEvents> {
 
   /**
    * Replaces the list of servers while the client runs. Keys of servers that stay do not move, except to a server that is
-   * added. What an added server holds from before counts as misses, also one that was removed earlier.
+   * added. What an added server holds from before counts as misses, also one that was removed earlier. When no server
+   * stays, calls are refused until one of the new ones is reached.
+   *
+   * Throws `InvalidOptionError` for a list that cannot work, which changes nothing.
    *
    * With `compat: 'libmemcached'`, or when a weight changes, keys may move between servers that stay: then all values
    * that are stored now count as misses.
