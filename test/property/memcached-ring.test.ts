@@ -1,9 +1,12 @@
 import fc from 'fast-check'
 import HashRing from 'hashring'
 import { describe, expect, test } from 'vitest'
-import { ketamaName, ketamaPoints } from '../../src/memcached/ketama.js'
+import { Rendezvous } from '../../src/memcached/rendezvous.js'
+import { ketamaName } from '../../src/memcached/ketama.js'
 import { md5Point } from '../../src/memcached/md5.js'
-import { Ring } from '../../src/memcached/ring.js'
+import type { Ring } from '../../src/memcached/ring.js'
+import type { ServerOptions } from '../../src/memcached/server-address.js'
+import { ringOf as ringOver } from '../unit/memcached/rings.js'
 
 /** Names and ports as configurations have them; the port 11211 is hashed differently. */
 const endpoint = fc.record({
@@ -12,6 +15,7 @@ const endpoint = fc.record({
     fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/).map((name) => `${name}.example`),
   ),
   port: fc.constantFrom(11211, 11212, 30000),
+  weight: fc.constantFrom(0.01, 0.5, 1, 1, 1.3, 7),
 })
 const endpoints = fc.uniqueArray(endpoint, { minLength: 1, maxLength: 12, selector: ketamaName })
 const keys = fc.array(fc.stringMatching(/^[!-~]{1,250}$/), { minLength: 1, maxLength: 50 })
@@ -20,8 +24,8 @@ const ring = endpoints.chain((list) =>
   fc.tuple(fc.constant(list), fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length })),
 )
 
-function ringOf(list: readonly { host: string; port: number }[], out: readonly boolean[]): Ring {
-  const result = new Ring(ketamaPoints(list), list.length)
+function ringOf(list: readonly Required<ServerOptions>[], out: readonly boolean[]): Ring {
+  const result = ringOver(list)
   out.forEach((isOut, node) => result.setOut(node, isOut))
   return result
 }
@@ -31,13 +35,14 @@ describe('the ring', () => {
     fc.assert(
       fc.property(ring, keys, ([list, out], wanted) => {
         const own = ringOf(list, out)
-        const live = list.filter((_, node) => out[node] !== true).map(ketamaName)
-        const servers = Object.fromEntries(live.map((name) => [name, { vnodes: 40 }]))
+        const live = list.filter((_, node) => out[node] !== true)
+        const digestCount = (weight: number): number => Math.max(1, Math.round(40 * weight))
+        const servers = Object.fromEntries(live.map((one) => [ketamaName(one), { vnodes: digestCount(one.weight) }]))
         const oracle = new HashRing(servers, 'md5', { 'vnode count': 41 })
         for (const key of wanted) {
           const owner = own.owner(md5Point(key))
           // Not `get`, whose cache writes into Object.prototype for the key '__proto__'.
-          expect(owner < 0 ? undefined : ketamaName(list[owner] as { host: string; port: number })).toBe(
+          expect(owner < 0 ? undefined : ketamaName(list[owner] as Required<ServerOptions>)).toBe(
             live.length === 0 ? undefined : oracle.range(key, 1)[0],
           )
         }
@@ -79,6 +84,56 @@ describe('the ring', () => {
         }
       }),
       { numRuns: 200 },
+    )
+  })
+
+  test('for every number of nodes from 2 to 100 and any weights, taking one out moves its keys and no others', () => {
+    const names = Array.from({ length: 300 }, (_, i) => `key:${i}`)
+    const hashed = names.map((key) => [md5Point(key), key] as const)
+    const wrong: string[] = []
+    for (let count = 2; count <= 100; count += 1) {
+      // A sample per count, because a property over counts would draw small ones mostly; the seed repeats a failure.
+      const weights = fc.sample(fc.double({ min: 0.05, max: 4, noNaN: true }), { seed: count, numRuns: count })
+      const servers = weights.map((weight, i) => ({ host: `10.0.${count}.${i}`, weight }))
+      const named = servers.map(({ host }, index) => ({ index, name: `${host}:11211` }))
+      for (const selector of [ringOver(servers), new Rendezvous(named, count)]) {
+        const owners = hashed.map(([hash, key]) => selector.owner(hash, key))
+        for (const out of new Set([0, count >> 1, count - 1])) {
+          selector.setOut(out, true)
+          hashed.forEach(([hash, key], i) => {
+            const owner = selector.owner(hash, key)
+            const [first] = selector.passedOver(hash, key)
+            const isRight =
+              owners[i] === out ? owner !== out && first === out : owner === owners[i] && first === undefined
+            if (!isRight) wrong.push(`${key} of ${count} nodes without ${out}: ${owners[i]} -> ${owner}`)
+          })
+          selector.setOut(out, false)
+        }
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test('a weight is a share: twice the weight has about twice the keys', () => {
+    const { all, present } = ringOver([{ host: 'a', weight: 2 }, 'b', 'c']).shares()
+    expect(all[0]).toBeGreaterThan(0.4)
+    expect(all[0]).toBeLessThan(0.6)
+    expect(all.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 6)
+    expect([...present]).toEqual([...all])
+  })
+
+  test('a server that is added takes keys to itself, and moves none between the others', () => {
+    fc.assert(
+      fc.property(endpoints, keys, ([...list], wanted) => {
+        fc.pre(list.length > 1)
+        const before = ringOf(list.slice(1), [])
+        const after = ringOf(list, [])
+        for (const key of wanted) {
+          const owner = after.owner(md5Point(key))
+          if (owner > 0) expect(owner - 1).toBe(before.owner(md5Point(key)))
+        }
+      }),
+      { numRuns: 100 },
     )
   })
 })
