@@ -31,12 +31,27 @@ export const KIND_OF: Readonly<Record<Service, Kind>> = { mysql: 'galera', amqp:
 /** Source address of our own clients, so that a blackhole can be for them alone. */
 const OUR_ADDRESS = '127.0.9.1'
 
+/** Makes one to be measured; workers as the scene has them unless given. */
+type MakeScene = (workers?: number) => Scene
+
 const mysql = (make: () => SqlSubject) => (): Scene => new MysqlScene(make())
 const amqp = (make: () => MessageSubject) => (): Scene => new AmqpScene(make())
-const memcached = (make: () => CacheSubject) => (): Scene => new MemcachedScene(make())
+const memcached =
+  (make: () => CacheSubject): MakeScene =>
+  (workers) =>
+    new MemcachedScene(make(), workers === undefined ? {} : { workers })
+
+/** The cache clients themselves. */
+export const CACHES: Readonly<Record<string, () => CacheSubject>> = {
+  ours: () => new OurMemcached(OUR_ADDRESS),
+  memjs: () => new Memjs(),
+  memcached: () => new Memcached(),
+  memcache: () => new Memcache(),
+  'memcache-client': () => new MemcacheClient(),
+}
 
 /** Every client that is measured, by the name that the command line has for it; ours begin with `ours`. */
-export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => Scene>>>> = {
+export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, MakeScene>>>> = {
   mysql: {
     'ours-query': mysql(() => new OurMysql('query', OUR_ADDRESS)),
     'ours-transaction': mysql(() => new OurMysql('transaction', OUR_ADDRESS)),
@@ -54,13 +69,7 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => S
     rascal: amqp(() => new Rascal()),
     'amqplib-recovery': amqp(() => new AmqplibRecovery()),
   },
-  memcached: {
-    ours: memcached(() => new OurMemcached(OUR_ADDRESS)),
-    memjs: memcached(() => new Memjs()),
-    memcached: memcached(() => new Memcached()),
-    memcache: memcached(() => new Memcache()),
-    'memcache-client': memcached(() => new MemcacheClient()),
-  },
+  memcached: Object.fromEntries(Object.entries(CACHES).map(([name, make]) => [name, memcached(make)])),
 }
 
 /** The client that chaos is for, unless another one is asked for. */

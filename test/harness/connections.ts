@@ -5,6 +5,8 @@ export interface Connection {
   readonly localPort: number
   /** `host:port` of the other side. */
   readonly remote: string
+  /** What the other side has not acknowledged yet, in bytes. */
+  readonly unsentBytes: number
 }
 
 const ESTABLISHED = '01'
@@ -16,10 +18,11 @@ export function connections(pids: readonly number[] = [process.pid]): readonly C
     .split('\n')
     .slice(1)
     .flatMap((line) => {
-      const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
+      const [, local, remote, state, queues, , , , , inode] = line.trim().split(/\s+/)
       if (state !== ESTABLISHED || local === undefined || remote === undefined || inode === undefined) return []
       if (!own.has(inode)) return []
-      return [{ localPort: Number.parseInt(local.split(':')[1] ?? '', 16), remote: formatted(remote) }]
+      const unsentBytes = Number.parseInt(queues?.split(':')[0] ?? '', 16)
+      return [{ localPort: Number.parseInt(local.split(':')[1] ?? '', 16), remote: formatted(remote), unsentBytes }]
     })
 }
 

@@ -6,6 +6,7 @@ export { chaos, type ChaosFault, type ChaosOptions, type ChaosResult, chaosViola
 export { connections } from './connections.js'
 export { FAULTS, type Fault, type FaultName, isFaultName, type Target } from './fault.js'
 export { type Gap, longestGap, percentile, type Window } from './gap.js'
+export { type Hands, OWN_HANDS } from './hands.js'
 export { hostsByAge } from './hosts-by-age.js'
 export { Haproxy, type HaproxyOptions } from './haproxy.js'
 export { hostList, nextNode, nodeInUse } from './in-use.js'
