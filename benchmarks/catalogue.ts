@@ -29,7 +29,7 @@ export type Service = 'mysql' | 'amqp' | 'memcached'
 export const KIND_OF: Readonly<Record<Service, Kind>> = { mysql: 'galera', amqp: 'rabbit', memcached: 'memcached' }
 
 /** Source address of our own clients, so that a blackhole can be for them alone. */
-const OUR_ADDRESS = '127.0.9.1'
+export const OUR_ADDRESS = '127.0.9.1'
 
 /** Makes one to be measured; workers as the scene has them unless given. */
 type MakeScene = (workers?: number) => Scene
