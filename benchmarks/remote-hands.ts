@@ -6,7 +6,7 @@ import type { Hands } from '../test/harness/index.js'
 export interface Request {
   readonly id: number
   readonly name: keyof Hands
-  readonly args: never
+  readonly args: readonly unknown[]
 }
 
 /** What came of it. */
