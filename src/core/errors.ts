@@ -25,6 +25,7 @@ export type HAErrorCode =
   | 'HA_VALUE_TOO_LARGE'
   | 'HA_SERVER_BUSY'
   | 'HA_PROTOCOL'
+  | 'HA_AUTHENTICATION'
 
 const brand: unique symbol = Symbol.for('openstack-ha.error')
 
@@ -103,13 +104,15 @@ export class ConnectError extends HAError {
 /** No endpoint can serve the request; `errors` has the last error of each endpoint that had one. */
 export class NoEndpointError extends HAError {
   readonly code = 'HA_NO_ENDPOINT'
-  override readonly safeToRetry = true
+  override readonly safeToRetry: boolean
   readonly errors: readonly Error[]
 
-  constructor(what: string, errors: readonly Error[]) {
+  /** `safeToRetry` is false for a request that an endpoint got before it failed. */
+  constructor(what: string, errors: readonly Error[], safeToRetry = true) {
     const reasons = errors.length === 0 ? 'none was tried yet' : errors.map((error) => error.message).join('; ')
     super(`${what}: ${reasons}`, { cause: errors.at(-1) })
     this.errors = errors
+    this.safeToRetry = safeToRetry
   }
 }
 

@@ -13,7 +13,7 @@ export interface EnvironmentVariable {
   /** Name of the option in code. */
   readonly code: string
   /** `seconds` become milliseconds in code. */
-  readonly type: 'string' | 'list' | 'integer' | 'seconds'
+  readonly type: 'string' | 'list' | 'integer' | 'seconds' | 'boolean'
   /** What it does, for the README. */
   readonly what: string
 }
@@ -77,6 +77,13 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
       ['memcache_socket_timeout', 'operationTimeoutMs', 'seconds', 'time limit of one operation'],
       ['memcache_pool_maxsize', 'connectionsPerNode', 'integer', 'sockets per node'],
       ['expiration_time', 'ttlSeconds', 'integer', 'default time to live, seconds'],
+      ['memcache_username', 'username', 'string', 'user name, for servers that want one'],
+      ['memcache_password', 'password', 'string', 'password'],
+      ['tls_enabled', 'tls', 'boolean', 'TLS on every connection'],
+      ['tls_cafile', 'tls.ca', 'string', "file with the certificates to trust, instead of the system's"],
+      ['tls_certfile', 'tls.cert', 'string', "file with the client's certificate"],
+      ['tls_keyfile', 'tls.key', 'string', 'file with its key'],
+      ['tls_allowed_ciphers', 'tls.ciphers', 'string', 'ciphers that may be used'],
     ],
     true,
   ),

@@ -1,43 +1,69 @@
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { cut } from '../core/cut.js'
-import { formatEndpoint } from '../core/endpoint.js'
 import { ConnectError, ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
 import { TimeLimit } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
-import { ProtocolError, ServerBusyError } from './errors.js'
+import { ControlOperation } from './control.js'
+import { AuthenticationError, ProtocolError, ServerBusyError } from './errors.js'
 import { Fifo } from './fifo.js'
+import type { Credentials } from './options.js'
 import { Outbox } from './outbox.js'
-import type {
-  Codec,
-  CodecFactory,
-  Operation,
-  OperationKind,
-  Reply,
-  ReplyStatus,
-  Transport,
-  TransportEvents,
-  TransportFailure,
-  TransportOptions,
+import {
+  isStore,
+  NO_REPLY,
+  type Codec,
+  type CodecFactory,
+  type Operation,
+  type OperationKind,
+  type Reply,
+  type ReplyStatus,
+  type Transport,
+  type TransportEvents,
+  type TransportFailure,
+  type TransportOptions,
 } from './transport.js'
 
-/** Bounds of what one connection holds back. */
-const MAX_PENDING = 100_000
+/** Bounds of what one connection holds back. @internal */
+export const MAX_PENDING = 100_000
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024
 /** Other clients may store more than we do; beyond this an announced size is taken for garbage. */
 const MAX_READ_BYTES = 128 * 1024 * 1024
 /** What a request that moved to the front gets at least, after the one before it was answered late. */
 const MIN_REMAINDER_MS = 15
 
+const FOUND: readonly ReplyStatus[] = ['value', 'miss']
+const TOUCHED: readonly ReplyStatus[] = ['done', 'miss', 'value']
+const STORED: readonly ReplyStatus[] = ['done', 'notStored', 'exists', 'notFound']
+const COUNTED: readonly ReplyStatus[] = ['value', 'notFound']
+const DELETED: readonly ReplyStatus[] = ['done', 'notFound', 'exists']
+
 const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
-  get: ['value', 'miss'],
-  set: ['done', 'notStored', 'exists', 'notFound'],
-  delete: ['done', 'notFound', 'exists'],
+  get: FOUND,
+  gets: FOUND,
+  copy: FOUND,
+  getAndTouch: FOUND,
+  lease: FOUND,
+  peek: TOUCHED,
+  touch: TOUCHED,
+  set: STORED,
+  add: STORED,
+  replace: STORED,
+  append: STORED,
+  prepend: STORED,
+  increment: COUNTED,
+  decrement: COUNTED,
+  delete: DELETED,
+  revoke: DELETED,
+  version: ['text'],
+  stats: ['text'],
+  auth: ['done'],
   noop: ['noop'],
   flush: ['flushed'],
 }
 
 /**
- * One TCP connection to one node; what its bytes mean is the codec's.
+ * One TCP connection to one node, or one to its unix socket; what its bytes mean is the codec's.
  *
  * All requests of one turn of the event loop go out in one write; answers come back in order. One time limit watches
  * the oldest request: all of a connection have the same limit, so no other can expire before it.
@@ -48,6 +74,8 @@ export class Connection implements Transport {
   readonly #events: TransportEvents
   readonly #name: string
   readonly #socket: Socket
+  /** Over the socket, when there is TLS. */
+  #tls: TLSSocket | undefined
   readonly #codec: Codec
   readonly #outbox = new Outbox()
   readonly #waiting = new Fifo<Operation>()
@@ -63,26 +91,25 @@ export class Connection implements Transport {
   constructor(options: TransportOptions, events: TransportEvents, makeCodec: CodecFactory) {
     this.#options = options
     this.#events = events
-    this.#name = formatEndpoint(options.endpoint)
+    this.#name = options.server.name
     const maxValueBytes = Math.max(MAX_READ_BYTES, options.maxValueBytes)
     this.#codec = makeCodec(this.#name, maxValueBytes, (reply) => this.#answer(reply))
-    const { endpoint, localAddress, connectTimeoutMs } = options
     const dialledAt = now()
-    this.#socket = connect({
-      host: endpoint.host,
-      port: endpoint.port,
-      noDelay: true,
-      ...(localAddress === undefined ? {} : { localAddress }),
-    })
-    this.#connectLimit = new TimeLimit(connectTimeoutMs, () => {
+    this.#socket = dial(options)
+    this.#connectLimit = new TimeLimit(options.connectTimeoutMs, () => {
       const error = new TimeoutError('connect', now() - dialledAt, this.#name)
       this.#end({ kind: 'silent', error: new ConnectError(this.#name, error), troubleAt: dialledAt, wasWriting: false })
     }).unref()
     this.#listen()
+    if (options.credentials !== undefined) this.submit(this.#greeting(options.credentials))
   }
 
   get pending(): number {
     return this.#waiting.length
+  }
+
+  get address(): string | undefined {
+    return this.#socket.remoteAddress
   }
 
   submit(operation: Operation): void {
@@ -92,7 +119,7 @@ export class Connection implements Transport {
     }
     if (
       this.#waiting.length >= MAX_PENDING ||
-      this.#outbox.heldBytes + this.#socket.writableLength > MAX_UNSENT_BYTES
+      this.#outbox.heldBytes + (this.#tls ?? this.#socket).writableLength > MAX_UNSENT_BYTES
     ) {
       operation.done(busyReply(this.#name, this.#waiting.length))
       return
@@ -113,34 +140,62 @@ export class Connection implements Transport {
 
   #listen(): void {
     const socket = this.#socket
-    socket.once('connect', () => {
-      this.#connectLimit.clear()
-      this.#isConnected = true
-      this.#write()
-      this.#events.onReady()
-    })
-    socket.on('data', (chunk) => {
-      if (this.#failure !== undefined) return
-      try {
-        this.#codec.decode(chunk)
-      } catch (error) {
-        this.#lose(toError(error))
-      }
-    })
+    socket.once('connect', () => (this.#options.tls === undefined ? this.#onConnected() : this.#startTls()))
+    if (this.#options.tls === undefined) socket.on('data', (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#lose(new ConnectionLostError(this.#name, 'the server closed it')))
-    socket.on('error', (error) =>
-      this.#lose(
-        this.#isConnected
-          ? new ConnectionLostError(this.#name, error.message, { cause: error })
-          : new ConnectError(this.#name, error),
-      ),
-    )
+    socket.on('error', (error) => this.#onError(error))
     socket.on('close', () => this.#lose(new ConnectionLostError(this.#name, 'it ended')))
+  }
+
+  #startTls(): void {
+    const { tls, server } = this.#options
+    const servername = isIP(server.host) === 0 && server.path === undefined ? { servername: server.host } : {}
+    const stream = connectTls({ host: server.host, ...servername, ...tls, socket: this.#socket })
+    this.#tls = stream
+    stream.once('secureConnect', () => this.#onConnected())
+    stream.on('data', (chunk: Buffer) => this.#onData(chunk))
+    stream.on('error', (error) => this.#onError(error))
+  }
+
+  #onConnected(): void {
+    if (this.#failure !== undefined) return
+    this.#connectLimit.clear()
+    this.#isConnected = true
+    this.#write()
+    if (this.#options.credentials === undefined) this.#events.onReady()
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#failure !== undefined) return
+    try {
+      this.#codec.decode(chunk)
+    } catch (error) {
+      this.#lose(toError(error))
+    }
+  }
+
+  #onError(error: Error): void {
+    const lost = new ConnectionLostError(this.#name, error.message, { cause: error })
+    this.#lose(this.#isConnected ? lost : new ConnectError(this.#name, error))
+  }
+
+  /** The first request of a connection to a server that wants a password. */
+  #greeting({ username, password }: Credentials): Operation {
+    const data = this.#codec.greeting(username, password)
+    const payload = { data, size: Buffer.byteLength(data), flags: 0, expiry: 0 }
+    return new ControlOperation(
+      { kind: 'auth', payload },
+      (_cas, error) => {
+        if (error === undefined) this.#events.onReady()
+        else this.#lose(new AuthenticationError(this.#name, error))
+      },
+      () => undefined,
+    )
   }
 
   #write(): void {
     this.#isFlushing = false
-    if (this.#isConnected && this.#failure === undefined) this.#outbox.flush(this.#socket)
+    if (this.#isConnected && this.#failure === undefined) this.#outbox.flush(this.#tls ?? this.#socket)
   }
 
   #answer(reply: Reply): void {
@@ -150,7 +205,7 @@ export class Connection implements Transport {
     if (reply.status !== 'refused' && !EXPECTED[operation.kind].includes(reply.status)) {
       // The request is nobody's any more: it must end with the others that this connection still owes an answer.
       const error = new ProtocolError(`${this.#name} answered '${reply.status}' to a ${operation.kind}`)
-      this.#end(this.#lostBy(error, operation.kind === 'set'), operation)
+      this.#end(this.#lostBy(error, isStore(operation.kind)), operation)
       return
     }
     operation.done(reply)
@@ -189,7 +244,7 @@ export class Connection implements Transport {
   }
 
   #hasUnansweredWrite(): boolean {
-    return this.#isConnected && this.#waiting.some((operation) => operation.kind === 'set')
+    return this.#isConnected && this.#waiting.some((operation) => isStore(operation.kind))
   }
 
   #end(failure: TransportFailure, first?: Operation): void {
@@ -200,15 +255,29 @@ export class Connection implements Transport {
     this.#limit = undefined
     this.#watched = undefined
     this.#outbox.clear()
-    this.#socket.removeAllListeners()
+    // TLS needs its own listeners on the socket until the end; ours do nothing any more.
+    if (this.#tls === undefined) this.#socket.removeAllListeners()
     cut(this.#socket, failure.error)
+    this.#tls?.destroy()
     this.#events.onDown(failure)
     first?.fail(failure)
     for (const operation of this.#waiting.drain()) operation.fail(failure)
   }
 }
 
-function busyReply(name: string, pending: number): Reply {
+function dial({ server, localAddress, lookup }: TransportOptions): Socket {
+  if (server.path !== undefined) return connect({ path: server.path })
+  return connect({
+    host: server.host,
+    port: server.port,
+    noDelay: true,
+    ...(lookup === undefined ? {} : { lookup }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+  })
+}
+
+/** The answer to a request that there is no room for. @internal */
+export function busyReply(name: string, pending: number): Reply {
   const error = new ServerBusyError(name, `${pending} requests are unanswered, no more are taken`)
-  return { status: 'refused', flags: 0, cas: 0, bytes: Buffer.alloc(0), start: 0, end: 0, error }
+  return { ...NO_REPLY, status: 'refused', error }
 }

@@ -67,10 +67,17 @@ export function takeMark(transport: Transport): Promise<number> {
   })
 }
 
+/** What {@link ask} is about. @internal */
+export interface Subject {
+  readonly key?: string
+  readonly payload?: Payload
+}
+
 /** Asks and waits. Rejects with `TransportDown`, or with the server's refusal. @internal */
-export function ask(transport: Transport, kind: 'noop' | 'flush' | 'delete', key = ''): Promise<void> {
+export function ask(transport: Transport, kind: OperationKind, subject: Subject = {}): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAnswer = (_cas: number, error: Error | undefined): void => (error === undefined ? resolve() : reject(error))
-    transport.submit(new ControlOperation({ kind, key }, onAnswer, (failure) => reject(new TransportDown(failure))))
+    const onFailure = (failure: TransportFailure): void => reject(new TransportDown(failure))
+    transport.submit(new ControlOperation({ kind, ...subject }, onAnswer, onFailure))
   })
 }

@@ -39,3 +39,19 @@ export class ProtocolError extends HAError {
     super(problem, cause === undefined ? undefined : { cause })
   }
 }
+
+/** A node refused the user name or the password, or wants one: it is not used until it takes them. */
+export class AuthenticationError extends HAError {
+  readonly code = 'HA_AUTHENTICATION'
+  override readonly safeToRetry = true
+  /** `host:port` of the node. */
+  readonly endpoint: string
+
+  constructor(endpoint: string, cause?: unknown) {
+    super(`${endpoint} refused the user or the password`, cause === undefined ? undefined : { cause })
+    this.endpoint = endpoint
+  }
+}
+
+/** A server that does not know the meta protocol. @internal */
+export class UnknownCommandError extends ProtocolError {}

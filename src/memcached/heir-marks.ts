@@ -20,18 +20,25 @@ const RETRY_MS = 250
  * @internal
  */
 export class HeirMarks {
-  readonly #marks: Float64Array
+  /** By the absent node's number; a node without a mark has been out since before anything that is known. */
+  readonly #marks = new Map<number, number>()
   #isAsking = false
   #askedAt = 0
 
-  constructor(nodeCount: number) {
-    this.#marks = new Float64Array(nodeCount).fill(Infinity)
+  /** The mark of a node: what has a CAS id up to it is old. */
+  of(index: number): number {
+    return this.#marks.get(index) ?? Infinity
+  }
+
+  /** Sets a mark that is known. */
+  set(index: number, mark: number): void {
+    this.#marks.set(index, mark)
   }
 
   /** The request that sets the marks of the nodes `out`; it must be sent before any request that they would have got. */
   take(out: readonly AbsentNode[], onCas: (cas: number) => void): Operation {
     const absences = out.map((node) => node.absences)
-    for (const node of out) this.#marks[node.index] = Infinity
+    for (const node of out) this.#marks.delete(node.index)
     this.#isAsking = true
     this.#askedAt = now()
     const onAnswer = (cas: number, error: Error | undefined): void => {
@@ -39,7 +46,7 @@ export class HeirMarks {
       if (error !== undefined) return
       onCas(cas)
       out.forEach((node, i) => {
-        if (node.absences === absences[i]) this.#marks[node.index] = cas
+        if (node.absences === absences[i]) this.#marks.set(node.index, cas)
       })
     }
     return markOperation(onAnswer, () => (this.#isAsking = false))
@@ -47,12 +54,12 @@ export class HeirMarks {
 
   /** True when the value with this CAS id was stored after the mark of every node in `out`. */
   isYounger(cas: number, out: readonly AbsentNode[]): boolean {
-    return out.every((node) => cas > (this.#marks[node.index] as number))
+    return out.every((node) => cas > this.of(node.index))
   }
 
   /** True when the mark of one of `out` is missing because the server refused it, and it is time to ask again. */
   mustRetry(out: readonly AbsentNode[]): boolean {
-    if (this.#isAsking || !out.some((node) => this.#marks[node.index] === Infinity)) return false
+    if (this.#isAsking || !out.some((node) => this.of(node.index) === Infinity)) return false
     return now() - this.#askedAt >= RETRY_MS
   }
 }

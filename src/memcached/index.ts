@@ -11,18 +11,26 @@
  *
  * @module
  */
+import { openAutoTransport } from './auto-transport.js'
 import { MemcachedClient } from './client.js'
 import { openMemjsTransport } from './memjs-driver.js'
 import { openMetaTransport } from './meta-driver.js'
-import { resolveMemcachedOptions, type MemcachedOptions } from './options.js'
+import { resolveMemcachedOptions, type MemcachedOptions, type ResolvedMemcachedOptions } from './options.js'
+import type { TransportFactory } from './transport.js'
 
-export type { MemcachedClient, CallOptions, SetOptions } from './client.js'
-export type { MemcachedOptions, RejoinPolicy } from './options.js'
+export type { MemcachedClient } from './client.js'
+export type { ManyResult } from './batch.js'
+export type { CasToken, ValueWithToken } from './commands.js'
+export type { Load } from './loader.js'
+export type { CallOptions, CountOptions, LoadOptions, SetOptions } from './request.js'
+export type { Driver, MemcachedOptions, RejoinPolicy, RingKind } from './options.js'
+export type { ServerOptions } from './server-address.js'
+export type { TlsOptions } from './tls.js'
 export type { MemcachedHostStatus, MemcachedStatus } from './status.js'
 export type { MemcachedCounters } from './router.js'
 export type { NodeState } from './node.js'
 export * from '../core/public.js'
-export { KeyError, ProtocolError, ServerBusyError, ValueTooLargeError } from './errors.js'
+export { AuthenticationError, KeyError, ProtocolError, ServerBusyError, ValueTooLargeError } from './errors.js'
 
 /**
  * Makes a cache client for the memcached nodes in `options.servers`, or in `OS_CACHE__MEMCACHE_SERVERS`.
@@ -32,5 +40,12 @@ export { KeyError, ProtocolError, ServerBusyError, ValueTooLargeError } from './
  */
 export function createClient(options: MemcachedOptions = {}): MemcachedClient {
   const resolved = resolveMemcachedOptions(options)
-  return new MemcachedClient(resolved, resolved.driver === 'memjs' ? openMemjsTransport : openMetaTransport)
+  return new MemcachedClient(resolved, transportFor(resolved))
+}
+
+function transportFor({ driver, credentials }: ResolvedMemcachedOptions): TransportFactory {
+  if (driver === 'meta') return openMetaTransport
+  // A server that wants a password by SASL says nothing to any other protocol.
+  if (driver === 'memjs' || credentials !== undefined) return openMemjsTransport
+  return openAutoTransport
 }

@@ -30,7 +30,11 @@ export class Journal {
     if (this.#hasOverflowed || this.#keys.has(key)) return
     this.#keys.add(key)
     this.#bytes += key.length + ENTRY_OVERHEAD_BYTES
-    if (this.#bytes <= this.#maxBytes) return
+    if (this.#bytes > this.#maxBytes) this.overflow()
+  }
+
+  /** Forgets everything: all values of the node are out of date. */
+  overflow(): void {
     this.clear()
     this.#hasOverflowed = true
   }

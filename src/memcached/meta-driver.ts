@@ -1,7 +1,57 @@
 import { Connection } from './connection.js'
 import { MetaParser } from './meta-parser.js'
 import type { Outbox } from './outbox.js'
-import type { Codec, Operation, Reply, TransportFactory } from './transport.js'
+import type { Codec, Operation, OperationKind, Payload, Reply, Terms, TransportFactory } from './transport.js'
+
+const NO_TERMS: Terms = Object.freeze({})
+const MODES: Readonly<Partial<Record<OperationKind, string>>> = {
+  add: ' ME',
+  replace: ' MR',
+  append: ' MA',
+  prepend: ' MP',
+}
+
+function storeLine({ kind, key, wantsCas, terms }: Operation, { size, flags, expiry }: Payload): string {
+  // The text protocol's only: a server that asks for a password takes it as a value.
+  if (kind === 'auth') return `set auth 0 0 ${size}\r\n`
+  const tail = `${MODES[kind] ?? ''}${terms?.cas === undefined ? '' : ` C${terms.cas}`}${wantsCas ? ' c' : ''}`
+  return `ms ${key} ${size} T${expiry} F${flags}${tail}\r\n`
+}
+
+/** A request without a value. */
+function line(kind: OperationKind, key: string, terms: Terms): string {
+  const compare = terms.cas === undefined ? '' : ` C${terms.cas}`
+  switch (kind) {
+    case 'delete':
+      return `md ${key}${compare}\r\n`
+    case 'gets':
+      return `mg ${key} v f c\r\n`
+    case 'copy':
+      return `mg ${key} v f c t\r\n`
+    case 'getAndTouch':
+      return `mg ${key} v f c T${terms.expiry ?? 0}\r\n`
+    case 'touch':
+      return `mg ${key} c T${terms.expiry ?? 0}\r\n`
+    case 'peek':
+      return `mg ${key} c\r\n`
+    case 'lease':
+      return `mg ${key} v f c N${terms.leaseSeconds ?? 1}${terms.staleSeconds ? ` R${terms.staleSeconds}` : ''}\r\n`
+    case 'revoke':
+      return `md ${key} I${compare}\r\n`
+    case 'increment':
+      return `ma ${key} v D${terms.delta ?? 1n}\r\n`
+    case 'decrement':
+      return `ma ${key} v MD D${terms.delta ?? 1n}\r\n`
+    case 'flush':
+      return 'flush_all\r\n'
+    case 'version':
+      return 'version\r\n'
+    case 'stats':
+      return 'stats\r\n'
+    default:
+      return 'mn\r\n'
+  }
+}
 
 /** memcached's meta protocol, of memcached 1.6 and later. */
 class MetaCodec implements Codec {
@@ -11,17 +61,20 @@ class MetaCodec implements Codec {
     this.#parser = new MetaParser(name, maxValueBytes, onReply)
   }
 
+  greeting(username: string, password: string): string {
+    return `${username} ${password}`
+  }
+
   encode(operation: Operation, out: Outbox): void {
     const { kind, key, payload } = operation
     if (kind === 'get') {
       out.line(operation.wantsCas ? `mg ${key} v f c\r\n` : `mg ${key} v f\r\n`)
-    } else if (kind === 'set' && payload !== undefined) {
-      const cas = operation.wantsCas ? ' c' : ''
-      out.line(`ms ${key} ${payload.size} T${payload.expiry} F${payload.flags}${cas}\r\n`)
+    } else if (payload !== undefined) {
+      out.line(storeLine(operation, payload))
       out.value(payload.data, payload.size)
       out.line('\r\n')
     } else {
-      out.line(kind === 'delete' ? `md ${key}\r\n` : kind === 'noop' ? 'mn\r\n' : 'flush_all\r\n')
+      out.line(line(kind, key, operation.terms ?? NO_TERMS))
     }
   }
 

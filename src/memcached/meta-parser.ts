@@ -1,11 +1,19 @@
-import { ProtocolError, ServerBusyError, ValueTooLargeError } from './errors.js'
+import {
+  AuthenticationError,
+  ProtocolError,
+  ServerBusyError,
+  UnknownCommandError,
+  ValueTooLargeError,
+} from './errors.js'
 import type { Reply, ReplyStatus } from './transport.js'
 
 /** No line of the protocol comes near this. */
 const MAX_LINE = 2048
 const EMPTY = Buffer.alloc(0)
 const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
-const [LETTER_C, LETTER_F] = [99, 102]
+const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z] = [99, 102, 116, 87, 90]
+/** All that a server says of itself is far below this. */
+const MAX_TEXT = 1024 * 1024
 
 /** Answers of two letters, as one number. */
 const word = (letters: string): number => (letters.charCodeAt(0) << 8) | letters.charCodeAt(1)
@@ -27,6 +35,9 @@ class MutableReply implements Reply {
   bytes: Buffer = EMPTY
   start = 0
   end = 0
+  ttlSeconds = 0
+  isWon = false
+  isLeased = false
   error: Error | undefined = undefined
 }
 
@@ -47,6 +58,8 @@ export class MetaParser {
   /** Value that is being read, its line end included. */
   #body: Buffer | undefined
   #filled = 0
+  /** Lines of statistics that have come, without their end. */
+  #stats = ''
 
   constructor(endpoint: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
     this.#endpoint = endpoint
@@ -83,10 +96,12 @@ export class MetaParser {
     const reply = this.#reply
     reply.flags = 0
     reply.cas = 0
+    reply.isWon = false
+    reply.isLeased = false
     const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
     if (first === VALUE && isWord) return this.#value(chunk, start, end)
     const status = isWord ? STATUSES.get(first) : undefined
-    if (status === undefined) return this.#failure(chunk, start, end)
+    if (status === undefined) return this.#sentence(chunk, start, end)
     this.#readFlags(chunk, start + 2, end - 1)
     reply.status = status
     this.#onReply(reply)
@@ -139,7 +154,7 @@ export class MetaParser {
     reply.bytes = EMPTY
   }
 
-  /** Reads ` f<flags>` and ` c<cas>`, skips others. */
+  /** Reads ` f<flags>`, ` c<cas>`, ` W` and ` Z`, skips others. */
   #readFlags(chunk: Buffer, from: number, end: number): void {
     let at = from
     while (at < end) {
@@ -149,13 +164,45 @@ export class MetaParser {
       for (; at < end && chunk[at] !== SPACE; at += 1) number = number * 10 + (chunk[at] as number) - ZERO
       if (name === LETTER_F) this.#reply.flags = number
       else if (name === LETTER_C) this.#reply.cas = number
+      // `t-1`, for ever, is the one number with a sign.
+      else if (name === LETTER_T) this.#reply.ttlSeconds = number < 0 ? -1 : number
+      else if (name === LETTER_W) this.#reply.isWon = true
+      else if (name === LETTER_Z) this.#reply.isLeased = true
     }
   }
 
-  /** Refusals of one request; `ERROR` without a request's name on it ends the connection. */
-  #failure(chunk: Buffer, start: number, end: number): number {
+  /** Answers in words: what a server says of itself, and refusals. */
+  #sentence(chunk: Buffer, start: number, end: number): number {
     const text = chunk.toString('latin1', start, end - 1)
+    if (text.startsWith('STAT ')) {
+      this.#stats += `${text.slice(5)}\n`
+      if (this.#stats.length > MAX_TEXT) throw this.#garbage(chunk, start, end)
+      return end + 1
+    }
+    if (text === 'END') return this.#text(this.#stats, end)
+    if (text.startsWith('VERSION ')) return this.#text(text.slice(8), end)
+    if (text !== 'STORED') return this.#failure(text, chunk, start, end)
+    this.#reply.status = 'done'
+    this.#onReply(this.#reply)
+    return end + 1
+  }
+
+  #text(text: string, end: number): number {
+    this.#stats = ''
+    const reply = this.#reply
+    reply.status = 'text'
+    reply.bytes = Buffer.from(text, 'latin1')
+    reply.start = 0
+    reply.end = reply.bytes.length
+    this.#onReply(reply)
+    reply.bytes = EMPTY
+    return end + 1
+  }
+
+  /** Refusals of one request; `ERROR` without a request's name on it ends the connection. */
+  #failure(text: string, chunk: Buffer, start: number, end: number): number {
     if (text.startsWith('ERROR Too many open connections')) throw new ServerBusyError(this.#endpoint, text)
+    if (text === 'ERROR') throw new UnknownCommandError(`${this.#endpoint} does not know the meta protocol`)
     if (!text.startsWith('SERVER_ERROR ') && !text.startsWith('CLIENT_ERROR ')) throw this.#garbage(chunk, start, end)
     const reply = this.#reply
     reply.status = 'refused'
@@ -176,6 +223,7 @@ function isDigit(byte: number | undefined): boolean {
 }
 
 function refusal(endpoint: string, text: string): Error {
+  if (text === 'CLIENT_ERROR unauthenticated') return new AuthenticationError(endpoint)
   if (text.startsWith('CLIENT_ERROR')) return new ProtocolError(`${endpoint} refused a request: ${text}`)
   if (text.includes('too large')) return new ValueTooLargeError(`${endpoint} says ${text}`)
   return new ServerBusyError(endpoint, text)

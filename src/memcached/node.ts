@@ -1,20 +1,21 @@
 import { backoffDelay } from '../core/backoff.js'
-import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { toError } from '../core/errors.js'
 import { Lifecycle } from '../core/lifecycle.js'
 import { now } from '../core/timing.js'
-import { ask, TransportDown } from './control.js'
+import { ask, markOperation, TransportDown } from './control.js'
 import { HeirMarks } from './heir-marks.js'
 import { Journal } from './journal.js'
 import type { ResolvedMemcachedOptions } from './options.js'
 import { rejoin, type Readmission } from './rejoin.js'
-import type { Operation, Transport, TransportFactory, TransportFailure } from './transport.js'
+import type { ServerAddress } from './server-address.js'
+import type { Operation, Payload, Transport, TransportFactory, TransportFailure } from './transport.js'
 
 /**
  * `connecting`: not reached yet, requests wait for it. `live`: used. `suspect`: it missed a time limit and is not used
- * until a probe of ours is answered. `dead`: given up. `returning`: it answers again and is being made safe.
+ * until a probe of ours is answered. `dead`: given up, or not reached yet after it was added. `returning`: it answers
+ * again and is being made safe. `removed`: not one of the servers any more.
  */
-export type NodeState = 'connecting' | 'live' | 'suspect' | 'dead' | 'returning'
+export type NodeState = 'connecting' | 'live' | 'suspect' | 'dead' | 'returning' | 'removed'
 
 /** What a node tells about itself. @internal */
 export interface NodeOwner {
@@ -28,6 +29,8 @@ export interface NodeOwner {
   onUp(node: CacheNode): void
   /** True when one more node may be given up for slowness alone. */
   mayGiveUpSlowNode(): boolean
+  /** The value that the heir of `node` has under a key, younger than the node's absence. */
+  copyFromHeir(node: CacheNode, key: string): Promise<Payload | undefined>
 }
 
 /** The beginning of an absence. @internal */
@@ -37,6 +40,16 @@ export interface NodeOutage {
   readonly detectedMs: number
   /** False for a node that was never reached. */
   readonly wasUsed: boolean
+}
+
+/** Where a node stands among the others. @internal */
+export interface NodePosition {
+  readonly index: number
+  readonly server: ServerAddress
+  /** How often the node that had this place before has been out, for a server that is added again. */
+  readonly absences: number
+  /** True for a node that is added to others that are in use: it waits until it is known to serve nothing old. */
+  readonly joins: boolean
 }
 
 const JOURNAL_BYTES = 4 * 1024 * 1024
@@ -55,24 +68,22 @@ export class CacheNode {
   readonly index: number
   readonly name: string
   readonly journal = new Journal(JOURNAL_BYTES)
-  readonly #endpoint: Endpoint
+  /** As it is written in the list now. */
+  server: ServerAddress
   readonly #options: ResolvedMemcachedOptions
   readonly #openTransport: TransportFactory
   readonly #owner: NodeOwner
-  readonly #lifecycle = new Lifecycle<NodeState>('connecting', {
-    connecting: ['live', 'suspect', 'dead'],
-    live: ['suspect', 'dead'],
-    suspect: ['returning', 'dead'],
-    dead: ['returning'],
-    returning: ['live', 'suspect', 'dead'],
-  })
-  readonly #marks: HeirMarks
+  readonly #lifecycle: Lifecycle<NodeState>
+  readonly #marks = new HeirMarks()
   #watermark = 0
   #lastCas = 0
   #connections: Transport[] = []
+  /** The address that it was reached at last. */
+  #address: string | undefined
   #probe: Transport | undefined
   #lastError: Error | undefined
-  #absences = 0
+  #absences: number
+  #evictionCount = 0
   #outAt = 0
   #inAt = -Infinity
   #outage: NodeOutage | undefined
@@ -85,15 +96,23 @@ export class CacheNode {
   #isStopped = false
 
   constructor(
-    position: { readonly index: number; readonly count: number; readonly endpoint: Endpoint },
+    { index, server, absences, joins }: NodePosition,
     options: ResolvedMemcachedOptions,
     openTransport: TransportFactory,
     owner: NodeOwner,
   ) {
-    this.index = position.index
-    this.name = formatEndpoint(position.endpoint)
-    this.#endpoint = position.endpoint
-    this.#marks = new HeirMarks(position.count)
+    this.index = index
+    this.name = server.name
+    this.server = server
+    this.#absences = absences
+    this.#lifecycle = new Lifecycle<NodeState>(joins ? 'dead' : 'connecting', {
+      connecting: ['live', 'suspect', 'dead', 'removed'],
+      live: ['suspect', 'dead', 'removed'],
+      suspect: ['returning', 'dead', 'removed'],
+      dead: ['returning', 'removed'],
+      returning: ['live', 'suspect', 'dead', 'removed'],
+      removed: [],
+    })
     this.#options = options
     this.#openTransport = openTransport
     this.#owner = owner
@@ -121,6 +140,11 @@ export class CacheNode {
     return this.#absences
   }
 
+  /** How often it has gone out by itself. */
+  get evictionCount(): number {
+    return this.#evictionCount
+  }
+
   /** Own values with a CAS id up to this are misses; 0 when none is. */
   get watermark(): number {
     return this.#watermark
@@ -133,6 +157,10 @@ export class CacheNode {
 
   /** Starts connecting. */
   start(): void {
+    if (this.state === 'dead') {
+      this.#join()
+      return
+    }
     this.#connections = this.#openConnections(this.#options.connectionsPerNode)
   }
 
@@ -151,6 +179,39 @@ export class CacheNode {
     this.#probe?.cut(error)
   }
 
+  /** Takes it out of use for good; its connections live on until `stop`. */
+  remove(): void {
+    this.#absences += 1
+    this.#lifecycle.enter('removed')
+    this.journal.overflow()
+  }
+
+  /** All that it holds now is old: told by its age from now on while it is used, and when it returns while it is out. */
+  outdate(): void {
+    this.journal.overflow()
+    if (this.#connections.length === 0) return
+    this.journal.clear()
+    this.#watermark = Infinity
+    this.submit(
+      markOperation(
+        (cas, error) => (this.#watermark = error === undefined ? cas : Infinity),
+        () => this.journal.overflow(),
+      ),
+    )
+  }
+
+  /** Everything here was stored while the node with this number did not exist: none of it is older than its absence. */
+  welcome(index: number): void {
+    this.#marks.set(index, 0)
+  }
+
+  /** Forgets the removed node with this number: what is older than its removal is old for good. */
+  forget(index: number): void {
+    const mark = this.#marks.of(index)
+    if (mark === Infinity) this.outdate()
+    else this.#watermark = Math.max(this.#watermark, mark)
+  }
+
   /** Notes how old the values here are at the moment the nodes `out` go unused; older ones are misses on an heir. */
   markAbsenceOf(out: readonly CacheNode[]): void {
     this.submit(this.#marks.take(out, (cas) => (this.#lastCas = cas)))
@@ -167,9 +228,8 @@ export class CacheNode {
   }
 
   #open(): Transport {
-    const { connectTimeoutMs, operationTimeoutMs, maxValueBytes, localAddress } = this.#options
     const transport = this.#openTransport(
-      { endpoint: this.#endpoint, connectTimeoutMs, operationTimeoutMs, maxValueBytes, localAddress },
+      { ...this.#options, server: this.server },
       {
         onReady: () => this.#onReady(transport),
         onDown: (failure) => {
@@ -182,6 +242,7 @@ export class CacheNode {
 
   #onReady(transport: Transport): void {
     if (this.state !== 'connecting' || !this.#connections.includes(transport)) return
+    this.#address = transport.address
     this.#enterLive()
     if (this.#options.rejoin !== 'trust') this.markAbsenceOf([])
     this.#announceIn()
@@ -190,6 +251,7 @@ export class CacheNode {
   #takeOut(failure: TransportFailure): void {
     const connections = this.#connections.splice(0)
     this.#absences += 1
+    this.#evictionCount += 1
     this.#outAt = now()
     this.#flaps = this.#outAt - this.#inAt < STABLE_AFTER_MS ? this.#flaps + 1 : 0
     this.#outage = { cause: failure.error, detectedMs: this.#outAt - failure.troubleAt, wasUsed: this.#isReportedUp }
@@ -205,6 +267,15 @@ export class CacheNode {
     void this.#recover(this.state === 'dead' ? this.#flaps : 0)
   }
 
+  /** A server that is added may hold anything: all of it counts as old. */
+  #join(): void {
+    this.#absences += 1
+    this.#outAt = now()
+    this.#mustSettle = true
+    this.journal.overflow()
+    void this.#recover(0)
+  }
+
   /** Probes until the node is back. Never rejects. */
   async #recover(firstAttempt: number): Promise<void> {
     for (let attempt = firstAttempt; !this.#hasStopped(); attempt += 1) {
@@ -215,7 +286,7 @@ export class CacheNode {
       try {
         await ask(transport, 'noop')
         this.#lifecycle.enter('returning')
-        await rejoin(transport, this.#returning(), (readmission) => this.#readmit(transport, readmission))
+        await rejoin(transport, this.#returning(transport), (readmission) => this.#readmit(transport, readmission))
         return
       } catch (error) {
         transport.cut(toError(error))
@@ -230,15 +301,17 @@ export class CacheNode {
     return this.#isStopped
   }
 
-  #returning(): Parameters<typeof rejoin>[1] {
+  #returning({ address }: Transport): Parameters<typeof rejoin>[1] {
     return {
       policy: this.#options.rejoin,
       journal: this.journal,
       lastCas: this.#lastCas,
       watermark: this.#watermark,
+      isElsewhere: address !== this.#address,
       mustSettle: this.#mustSettle,
       outMs: () => now() - this.#outAt,
       pause: (ms) => this.#pause(ms),
+      copyFromHeir: (key) => this.#owner.copyFromHeir(this, key),
     }
   }
 
@@ -246,6 +319,7 @@ export class CacheNode {
     if (this.#isStopped) return
     this.#watermark = watermark
     this.#lastCas = lastCas
+    this.#address = transport.address
     this.#probe = undefined
     this.#connections = [transport, ...this.#openConnections(this.#options.connectionsPerNode - 1)]
     this.#enterLive()

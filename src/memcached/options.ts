@@ -1,20 +1,36 @@
-import { isIP } from 'node:net'
-import { parseEndpoints, type Endpoint } from '../core/endpoint.js'
+import { isIP, type LookupFunction } from 'node:net'
+import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { isPrintable, MAX_KEY_BYTES, type KeyRules } from './key.js'
+import { DEFAULT_PORT, parseServers, type ServerAddress, type ServerOptions } from './server-address.js'
+import { resolveTls, type TlsOptions } from './tls.js'
 
 /** How a node that comes back is kept from serving values that were changed elsewhere meanwhile. */
 export type RejoinPolicy = 'safe' | 'flush' | 'trust'
 
+/** Which node a key belongs to. */
+export type RingKind = 'ketama' | 'libmemcached' | 'pymemcache'
+
+/** How the nodes are spoken to. */
+export type Driver = 'auto' | 'meta' | 'memjs'
+
 /** Options of {@link createClient}. Durations are milliseconds, except times to live. */
 export interface MemcachedOptions extends CommonOptions {
   /**
-   * The nodes: `host`, `host:port` (default port 11211), `[::1]:port`, or objects of host and port. All clients that
-   * share a cache must name the same nodes in the same way, because the names are hashed.
+   * The nodes: `host`, `host:port` (default port 11211), `[::1]:port`, `/path/of/a.sock`, or objects of host, port and
+   * weight. All clients that share a cache must name the same nodes in the same way, because the names are hashed.
    *
    * From `OS_CACHE__MEMCACHE_SERVERS` when not given.
    */
-  servers?: string | readonly (string | { readonly host: string; readonly port?: number })[]
+  servers?: string | readonly (string | ServerOptions)[]
+  /**
+   * Which node a key belongs to. `ketama`: a consistent-hash ring of 160 points per server and unit of weight;
+   * without weights the same as libmemcached's weighted ketama, but for numbers of servers where that rounds down.
+   * `libmemcached`: exactly libmemcached's weighted ketama. `pymemcache`: the rendezvous hash of pymemcache's
+   * `HashClient`, which dogpile.cache and oslo.cache use; it knows no weights.
+   * @default 'ketama'
+   */
+  compat?: RingKind
   /** Time to live of a value that is stored without one; 0 is for ever. @default 0 */
   ttlSeconds?: number
   /** How long one node may take to answer; then the next one is asked. @default 250 */
@@ -27,10 +43,20 @@ export interface MemcachedOptions extends CommonOptions {
   probeIntervalMs?: number
   /** Longest pause between probes of a node that is out. @default 5000 */
   deadRetryMs?: number
+  /** What reads do while no node is usable: reject with `NoEndpointError`, or find nothing. @default 'reject' */
+  whenUnavailable?: 'reject' | 'miss'
+  /**
+   * When a node returns, what this client changed meanwhile is copied to it from the heirs, and not only deleted on it.
+   * What another client deleted on the node before this one had copied it may come back: for caches that can bear that.
+   * @default false
+   */
+  warmUp?: boolean
   /** Put before every key; printable ASCII, at most 200 bytes. @default '' */
   keyPrefix?: string
-  /** Largest value, serialized. @default 1_048_576 */
+  /** Largest value, serialized and compressed. @default 1_048_576 */
   maxValueBytes?: number
+  /** Values of at least this size are compressed, with zlib on the calling thread; 0 compresses nothing. @default 0 */
+  compressFromBytes?: number
   /** What is done with keys over 250 bytes or outside printable ASCII. @default 'hash' */
   longKeys?: 'hash' | 'refuse'
   /**
@@ -42,17 +68,39 @@ export interface MemcachedOptions extends CommonOptions {
   rejoin?: RejoinPolicy
   /**
    * How the nodes are spoken to. `meta`: the meta protocol of memcached 1.6, by this package. `memjs`: the older binary
-   * protocol, by memjs, for servers that do not know the other; it takes several times the processor time.
-   * @default 'meta'
+   * protocol, by memjs, for servers that do not know the other; it takes several times the processor time. `auto`: meta,
+   * and memjs for a node that does not know it; with a user name, memjs.
+   * @default 'auto'
    */
-  driver?: 'meta' | 'memjs'
+  driver?: Driver
+  /**
+   * User name, for servers that want one: SASL PLAIN with the driver `memjs`, and with `meta` the text protocol's own
+   * (`memcached -Y`). From `OS_CACHE__MEMCACHE_USERNAME` when not given.
+   */
+  username?: string
+  /** From `OS_CACHE__MEMCACHE_PASSWORD` when not given. */
+  password?: string
+  /** TLS: `true`, or options of `tls.connect` of Node (`ca`, `cert`, `key`, `servername` …). @default false */
+  tls?: boolean | TlsOptions
+  /**
+   * Finds the addresses of a host name, with the signature of `dns.lookup`; asked at each new connection.
+   * @default dns.lookup
+   */
+  lookup?: LookupFunction
   /** Source address of all connections. */
   localAddress?: string
 }
 
+/** What a server is shown first. @internal */
+export interface Credentials {
+  readonly username: string
+  readonly password: string
+}
+
 /** {@link MemcachedOptions} with every default filled in; what the rest of the code sees. @internal */
 export interface ResolvedMemcachedOptions extends KeyRules {
-  readonly servers: readonly Endpoint[]
+  readonly servers: readonly ServerAddress[]
+  readonly compat: RingKind
   readonly ttlSeconds: number
   readonly operationTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -60,14 +108,21 @@ export interface ResolvedMemcachedOptions extends KeyRules {
   readonly probeIntervalMs: number
   readonly deadRetryMs: number
   readonly maxValueBytes: number
+  /** Infinity compresses nothing. */
+  readonly compressFromBytes: number
   readonly rejoin: RejoinPolicy
-  readonly driver: 'meta' | 'memjs'
+  readonly warmUp: boolean
+  readonly missWhenUnavailable: boolean
+  readonly driver: Driver
+  readonly credentials: Credentials | undefined
+  readonly tls: TlsOptions | undefined
+  readonly lookup: LookupFunction | undefined
   readonly localAddress: string | undefined
 }
 
 /** The one place where a default of the memcached client is written down. @internal */
 export const MEMCACHED_DEFAULTS = Object.freeze({
-  port: 11_211,
+  port: DEFAULT_PORT,
   ttlSeconds: 0,
   operationTimeoutMs: 250,
   connectTimeoutMs: 250,
@@ -78,12 +133,13 @@ export const MEMCACHED_DEFAULTS = Object.freeze({
   maxValueBytes: 1024 * 1024,
   longKeys: 'hash',
   rejoin: 'safe',
-  driver: 'meta',
+  driver: 'auto',
+  compat: 'ketama',
 } as const)
 
 const MAX_PREFIX_BYTES = MAX_KEY_BYTES - 50
-/** The ring numbers its nodes with 16 bits. */
-const MAX_SERVERS = 65_535
+/** The ring numbers its nodes with 16 bits, and keeps some numbers for servers that were removed. */
+const MAX_SERVERS = 65_000
 /** 63 years; keeps an absolute expiry within what servers count in. @internal */
 export const MAX_TTL_SECONDS = 2_000_000_000
 
@@ -92,8 +148,12 @@ export function resolveMemcachedOptions(given: unknown): ResolvedMemcachedOption
   const read = new OptionReader('memcached', given)
   const fallback = MEMCACHED_DEFAULTS
   const probeIntervalMs = read.duration('probeIntervalMs', fallback.probeIntervalMs, { min: 1 })
+  const servers = readServers(read)
+  const compat = read.oneOf('compat', ['ketama', 'libmemcached', 'pymemcache'], fallback.compat)
+  checkServers(servers, compat, read.source('servers'))
   const resolved: ResolvedMemcachedOptions = {
-    servers: readServers(read),
+    servers,
+    compat,
     ttlSeconds: read.integer('ttlSeconds', fallback.ttlSeconds, { max: MAX_TTL_SECONDS }),
     operationTimeoutMs: read.duration('operationTimeoutMs', fallback.operationTimeoutMs, { min: 1 }),
     connectTimeoutMs: read.duration('connectTimeoutMs', fallback.connectTimeoutMs, { min: 1 }),
@@ -103,25 +163,52 @@ export function resolveMemcachedOptions(given: unknown): ResolvedMemcachedOption
     keyPrefix: readPrefix(read),
     maxValueBytes: read.integer('maxValueBytes', fallback.maxValueBytes, { min: 1, max: 1024 * 1024 * 1024 }),
     longKeys: read.oneOf('longKeys', ['hash', 'refuse'], fallback.longKeys),
+    compressFromBytes: read.integer('compressFromBytes', 0) || Infinity,
     rejoin: read.oneOf('rejoin', ['safe', 'flush', 'trust'], fallback.rejoin),
-    driver: read.oneOf('driver', ['meta', 'memjs'], fallback.driver),
+    warmUp: read.boolean('warmUp', false),
+    missWhenUnavailable: read.oneOf('whenUnavailable', ['reject', 'miss'], 'reject') === 'miss',
+    driver: read.oneOf('driver', ['auto', 'meta', 'memjs'], fallback.driver),
+    credentials: readCredentials(read),
+    tls: resolveTls(read),
+    lookup: readLookup(read),
     localAddress: readLocalAddress(read),
   }
   read.done()
   return Object.freeze(resolved)
 }
 
-function readServers(read: OptionReader): readonly Endpoint[] {
+function readServers(read: OptionReader): readonly ServerAddress[] {
   const list = read.list('servers')
   if (list === undefined) throw read.problem('servers', 'must name at least one host (or OS_CACHE__MEMCACHE_SERVERS)')
-  if (list.length > MAX_SERVERS) throw read.problem('servers', `must name at most ${MAX_SERVERS} hosts`)
-  const plain = list.map((entry) => (typeof entry === 'string' ? withoutFamily(entry.trim()) : entry))
-  return parseEndpoints(plain, MEMCACHED_DEFAULTS.port, read.source('servers'))
+  return parseServers(list, read.source('servers'))
 }
 
-/** oslo.cache writes `inet6:[::1]:11211`, as python-memcached does. */
-function withoutFamily(text: string): string {
-  return text.replace(/^inet6?:(?=.*:|\[)/, '')
+/** Refuses what a list of servers cannot have together with the other options. @internal */
+export function checkServers(servers: readonly ServerAddress[], compat: RingKind, option: string): void {
+  if (servers.length > MAX_SERVERS) throw new InvalidOptionError(option, `must name at most ${MAX_SERVERS} hosts`)
+  const hasWeights = servers.some(({ weight }) => weight !== 1)
+  if (compat === 'pymemcache' && hasWeights) {
+    throw new InvalidOptionError(option, "has weights, which the rendezvous hash of 'pymemcache' does not know")
+  }
+  if (compat === 'libmemcached' && servers.some(({ weight }) => !Number.isInteger(weight))) {
+    throw new InvalidOptionError(option, 'has a weight that is no whole number, which libmemcached does not know')
+  }
+}
+
+function readCredentials(read: OptionReader): Credentials | undefined {
+  const username = read.string('username')
+  const password = read.string('password')
+  if (username === undefined && password === undefined) return undefined
+  if (username === undefined || password === undefined) {
+    throw read.problem(username === undefined ? 'username' : 'password', 'is missing: the two go together')
+  }
+  return Object.freeze({ username, password })
+}
+
+function readLookup(read: OptionReader): LookupFunction | undefined {
+  const lookup = read.raw('lookup')
+  if (lookup !== undefined && typeof lookup !== 'function') throw read.problem('lookup', 'must be a function')
+  return lookup as LookupFunction | undefined
 }
 
 function readPrefix(read: OptionReader): string {

@@ -1,7 +1,7 @@
 import { ask, takeMark } from './control.js'
 import type { Journal } from './journal.js'
 import type { RejoinPolicy } from './options.js'
-import type { Transport } from './transport.js'
+import type { Payload, Transport } from './transport.js'
 
 /**
  * How long a node that answers again is left alone when a write may wait in it: it applies, within milliseconds, what
@@ -11,7 +11,7 @@ import type { Transport } from './transport.js'
 export const SETTLE_MS = 100
 /** After an absence of more than this, values are judged by age and not by the journal alone. */
 const LONG_ABSENCE_MS = 10_000
-const DELETES_PER_ROUND = 4096
+const KEYS_PER_ROUND = 4096
 /** Rounds of replay before giving up on a journal that fills as fast as it empties. */
 const MAX_ROUNDS = 100
 
@@ -22,11 +22,15 @@ export interface ReturningNode {
   /** CAS id seen last, before it went away; 0 when none was. */
   readonly lastCas: number
   readonly watermark: number
+  /** True when it is reached at another address than before: what it holds is not what is known of it. */
+  readonly isElsewhere: boolean
   /** True when a write that was sent before the absence may still be applied. */
   readonly mustSettle: boolean
   /** How long it has been out, in milliseconds. */
   outMs(): number
   pause(ms: number): Promise<void>
+  /** The value that an heir has under a key, to be copied; `undefined` when nothing is copied. */
+  copyFromHeir(key: string): Promise<Payload | undefined>
 }
 
 /** How the node may be used. @internal */
@@ -57,18 +61,21 @@ export async function rejoin(
     admit({ lastCas: 0, watermark: 0 })
     return
   }
-  if (node.mustSettle) await node.pause(SETTLE_MS)
   let mark = await takeMark(transport)
   const hasNoCas = mark === 0
+  // A process that counts anew is empty, apart from what others have stored in it since; nothing of ours waits in it.
+  const isRestarted = !hasNoCas && mark <= node.lastCas && !node.isElsewhere
+  if (node.mustSettle && !isRestarted) {
+    await node.pause(SETTLE_MS)
+    mark = await takeMark(transport)
+  }
   if (node.policy === 'flush' || (hasNoCas && mustJudgeByAge(node))) {
     await ask(transport, 'flush')
     node.journal.clear()
     admit({ lastCas: mark, watermark: 0 })
     return
   }
-  // A process that counts anew is empty, apart from what others have stored in it since.
-  const isRestarted = !hasNoCas && mark <= node.lastCas
-  let watermark = isRestarted ? 0 : node.outMs() > LONG_ABSENCE_MS ? mark : node.watermark
+  let watermark = isRestarted ? 0 : mustJudgeByAge(node) ? mark : node.watermark
   for (let round = 0; node.journal.size > 0 || node.journal.hasOverflowed; round += 1) {
     if (node.journal.hasOverflowed || round === MAX_ROUNDS) {
       if (hasNoCas) await ask(transport, 'flush')
@@ -76,17 +83,29 @@ export async function rejoin(
       node.journal.clear()
       break
     }
-    await replay(transport, node.journal)
+    await replay(transport, node)
   }
   admit({ lastCas: mark, watermark })
 }
 
 function mustJudgeByAge(node: ReturningNode): boolean {
-  return node.journal.hasOverflowed || node.outMs() > LONG_ABSENCE_MS
+  return node.journal.hasOverflowed || node.isElsewhere || node.outMs() > LONG_ABSENCE_MS
 }
 
-async function replay(transport: Transport, journal: Journal): Promise<void> {
-  const keys = journal.first(DELETES_PER_ROUND)
-  await Promise.all(keys.map((key) => ask(transport, 'delete', key)))
+async function replay(transport: Transport, { journal, copyFromHeir }: ReturningNode): Promise<void> {
+  const keys = journal.first(KEYS_PER_ROUND)
+  // Taken out first: a key that changes while it is copied must be seen again.
   for (const key of keys) journal.remove(key)
+  try {
+    await Promise.all(
+      keys.map(async (key) => {
+        const copy = await copyFromHeir(key)
+        await ask(transport, 'delete', { key })
+        if (copy !== undefined) await ask(transport, 'add', { key, payload: copy })
+      }),
+    )
+  } catch (error) {
+    for (const key of keys) journal.add(key)
+    throw error
+  }
 }

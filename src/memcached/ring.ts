@@ -1,59 +1,37 @@
 import type { RingPoints } from './ketama.js'
+import { Selector, type Shares } from './selector.js'
+
+const HASHES = 2 ** 32
 
 /**
- * Which node answers for a key: the first one in the ring, from the key's point on, that is in use.
- *
- * Taking a node out flips one bit and moves exactly its keys; no point is ever computed again.
+ * A consistent-hash ring: the first node from the key's point on that is in use answers. No point is ever computed again.
  * @internal
  */
-export class Ring {
+export class Ring extends Selector {
   readonly #points: Uint32Array
   readonly #owners: Uint16Array
   readonly #isOut: Uint8Array
-  #outCount = 0
-  #version = 0
+  readonly #nodeCount: number
 
-  constructor({ points, owners }: RingPoints, nodeCount: number) {
+  constructor({ points, owners }: RingPoints, size: number, version = 0) {
+    super(size, version)
     this.#points = points
     this.#owners = owners
-    this.#isOut = new Uint8Array(nodeCount)
+    this.#isOut = this.isOutBits
+    this.#nodeCount = new Set(owners).size
   }
 
-  /** Nodes that are out. */
-  get outCount(): number {
-    return this.#outCount
-  }
-
-  /** Grows with each change. */
-  get version(): number {
-    return this.#version
-  }
-
-  isOut(node: number): boolean {
-    return this.#isOut[node] === 1
-  }
-
-  /** Takes a node out, or lets it back in. */
-  setOut(node: number, out: boolean): void {
-    if (this.isOut(node) === out) return
-    this.#isOut[node] = out ? 1 : 0
-    this.#outCount += out ? 1 : -1
-    this.#version += 1
-  }
-
-  /** The node that answers for a key with this hash; -1 when all are out. */
   owner(hash: number): number {
     const first = firstPoint(this.#points, hash)
     const home = this.#owners[first] as number
     if (this.#isOut[home] === 0) return home
-    if (this.#outCount === this.#isOut.length) return -1
+    if (this.outCount === this.#nodeCount) return -1
     for (let at = this.#next(first); ; at = this.#next(at)) {
       const node = this.#owners[at] as number
       if (this.#isOut[node] === 0) return node
     }
   }
 
-  /** The nodes that would answer before `owner(hash)` does if they were not out, in order; none for a node's own keys. */
   passedOver(hash: number): readonly number[] {
     const passed: number[] = []
     let at = firstPoint(this.#points, hash)
@@ -64,6 +42,22 @@ export class Ring {
       at = this.#next(at)
     }
     return passed
+  }
+
+  /** By the lengths of the arcs that end at each node's points. */
+  shares(): Shares {
+    const all = new Float64Array(this.#isOut.length)
+    const present = new Float64Array(this.#isOut.length)
+    let before = (this.#points.at(-1) ?? 0) - HASHES
+    this.#points.forEach((point, i) => {
+      const share = (point - before) / HASHES
+      before = point
+      const node = this.#owners[i] as number
+      all[node] = (all[node] as number) + share
+      const owner = this.owner(point)
+      if (owner >= 0) present[owner] = (present[owner] as number) + share
+    })
+    return { all, present }
   }
 
   #next(at: number): number {

@@ -51,6 +51,11 @@ export class Router {
     this.#send(call)
   }
 
+  /** Something has begun that `close()` waits for; it tells by `ended`. */
+  began(): void {
+    this.#activeCount += 1
+  }
+
   /** A call has ended; each tells once. */
   ended(): void {
     this.#activeCount -= 1
@@ -101,30 +106,42 @@ export class Router {
     for (const node of call.passedOver) node.journal.add(call.key)
   }
 
-  noEndpoint(): NoEndpointError {
-    const errors = this.#membership.nodes.flatMap((node) => (node.lastError === undefined ? [] : [node.lastError]))
-    return new NoEndpointError('no memcached node is usable', errors)
+  /** `safeToRetry` is false for a call that a node got before it failed. */
+  noEndpoint(safeToRetry = true): NoEndpointError {
+    const errors = this.#membership.members.flatMap((node) => (node.lastError === undefined ? [] : [node.lastError]))
+    return new NoEndpointError('no memcached node is usable', errors, safeToRetry)
+  }
+
+  /** The next request of a call that takes several: to the same node, unless the nodes have changed meanwhile. */
+  again(call: Call): void {
+    if (this.#closedBy !== undefined || call.isAbandoned) {
+      call.reject(this.#closedBy ?? new Error('nobody waits for it any more'))
+      return
+    }
+    if (call.ringVersion === this.#membership.ring.version) call.node?.submit(call)
+    else if (call.attemptCount > this.#membership.nodes.length) call.reject(this.noEndpoint(false))
+    else this.#send(call)
   }
 
   #send(call: Call): void {
     const { ring, nodes } = this.#membership
-    const node = nodes[ring.owner(call.hash)]
+    const node = nodes[ring.owner(call.hash, call.key)]
     if (node === undefined) {
-      call.reject(this.noEndpoint())
+      call.reject(this.noEndpoint(call.attemptCount === 0))
       return
     }
     call.node = node
     call.attemptCount += 1
-    call.passedOver = ring.outCount === 0 || this.#policy === 'trust' ? NONE : this.#membership.passedOver(call.hash)
+    call.passedOver =
+      ring.outCount === 0 || this.#policy === 'trust' ? NONE : this.#membership.passedOver(call.hash, call.key)
     call.ringVersion = ring.version
-    if (call.kind === 'get') call.wantsCas = call.passedOver.length > 0 || node.watermark > 0
-    else for (const out of call.passedOver) out.journal.add(call.key)
-    node.submit(call)
+    if (call.kind !== 'get') for (const out of call.passedOver) out.journal.add(call.key)
+    if (call.prepare(call.passedOver.length > 0 || node.watermark > 0)) node.submit(call)
   }
 
   /** True when the same nodes are passed over now; that the absence is the same is what the marks tell. */
   #isStillOwner(call: Call): boolean {
-    const out = this.#membership.passedOver(call.hash)
+    const out = this.#membership.passedOver(call.hash, call.key)
     return out.length === call.passedOver.length && out.every((node, i) => node === call.passedOver[i])
   }
 }

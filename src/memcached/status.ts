@@ -1,7 +1,9 @@
 import type { AvailabilityStatus } from '../core/availability.js'
 import type { ClientState } from '../core/client.js'
+import type { Membership } from './membership.js'
 import type { CacheNode, NodeState } from './node.js'
 import type { MemcachedCounters } from './router.js'
+import type { Shares } from './selector.js'
 
 /** One node, as this client sees it. */
 export interface MemcachedHostStatus {
@@ -12,6 +14,12 @@ export interface MemcachedHostStatus {
   readonly since: number
   /** The last failure, which may be over. */
   readonly lastError: Error | undefined
+  /** Share of the keys that belong to it, 0 to 1, whether it is in use or not. */
+  readonly share: number
+  /** Share of the keys that it answers for now, with those of nodes that are out. */
+  readonly presentShare: number
+  /** How often it was taken out of use. */
+  readonly evictionCount: number
   /** Requests that it has not answered yet. */
   readonly pendingCount: number
   /** Keys that were changed elsewhere while it was out, and that are deleted on it before it is used again. */
@@ -33,13 +41,31 @@ export interface MemcachedStatus extends MemcachedCounters {
   readonly maxFailoverMs: number
 }
 
-/** The snapshot of one node. @internal */
-export function nodeStatus(node: CacheNode): MemcachedHostStatus {
+/** What {@link clientStatus} is made of. @internal */
+export interface StatusParts {
+  readonly state: ClientState
+  readonly membership: Membership
+  readonly counters: MemcachedCounters
+  readonly availability: AvailabilityStatus
+  readonly maxFailoverMs: number
+}
+
+/** The snapshot of the client. @internal */
+export function clientStatus({ membership, counters, ...rest }: StatusParts): MemcachedStatus {
+  const shares = membership.shares()
+  const hosts = membership.members.map((node) => nodeStatus(node, shares))
+  return Object.freeze({ ...rest, hosts: Object.freeze(hosts), ...counters, evictionCount: membership.evictionCount })
+}
+
+function nodeStatus(node: CacheNode, shares: Shares): MemcachedHostStatus {
   return Object.freeze({
     host: node.name,
     state: node.state,
     since: node.since,
     lastError: node.lastError,
+    share: shares.all[node.index] ?? 0,
+    presentShare: shares.present[node.index] ?? 0,
+    evictionCount: node.evictionCount,
     pendingCount: node.pending,
     journalCount: node.journal.size,
     hasJournalOverflowed: node.journal.hasOverflowed,

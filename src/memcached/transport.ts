@@ -1,8 +1,57 @@
-import type { Endpoint } from '../core/endpoint.js'
+import type { LookupFunction } from 'node:net'
+import type { Credentials } from './options.js'
 import type { Outbox } from './outbox.js'
+import type { ServerAddress } from './server-address.js'
+import type { TlsOptions } from './tls.js'
 
-/** What a node can be asked to do. @internal */
-export type OperationKind = 'get' | 'set' | 'delete' | 'noop' | 'flush'
+/**
+ * What a node can be asked to do. `gets` is a get that wants the CAS id in any case; `peek` asks for the CAS id without
+ * the value, `copy` for everything; `lease` is a get that makes one of all callers the one who loads; `revoke` takes that back. @internal
+ */
+export type OperationKind =
+  | 'get'
+  | 'gets'
+  | 'getAndTouch'
+  | 'peek'
+  | 'copy'
+  | 'touch'
+  | 'lease'
+  | 'revoke'
+  | 'set'
+  | 'add'
+  | 'replace'
+  | 'append'
+  | 'prepend'
+  | 'increment'
+  | 'decrement'
+  | 'delete'
+  | 'noop'
+  | 'flush'
+  | 'version'
+  | 'stats'
+  | 'auth'
+
+/** What the rarer requests say beside key and value. @internal */
+export interface Terms {
+  /** The stored item must have this CAS id. */
+  readonly cas?: number
+  /** As in {@link Payload}. */
+  readonly expiry?: number
+  /** What is added or taken away, 0 to 2^64 - 1. */
+  readonly delta?: bigint
+  /** How long the one who may load keeps others from it, when there is nothing to give to them. */
+  readonly leaseSeconds?: number
+  /** Somebody may load when the value lives no longer than this. */
+  readonly staleSeconds?: number
+}
+
+const READS: ReadonlySet<OperationKind> = new Set(['get', 'gets', 'copy', 'getAndTouch', 'peek', 'touch', 'lease'])
+const NO_STORES: ReadonlySet<OperationKind> = new Set([...READS, 'delete', 'noop', 'flush', 'version', 'stats', 'auth'])
+
+/** True when a server that does it late brings an old value back. @internal */
+export function isStore(kind: OperationKind): boolean {
+  return !NO_STORES.has(kind)
+}
 
 /** A value as it goes over the wire. @internal */
 export interface Payload {
@@ -17,12 +66,12 @@ export interface Payload {
 /**
  * How a request was answered; the protocol's own words stay in the driver.
  *
- * `value` and `miss` answer a get, `done` and `notFound` a mutation; `notStored` and `exists` a conditional one. `refused` carries an
- * error of this one request; the connection is fine.
+ * `value` and `miss` answer a get, `done` and `notFound` a mutation; `notStored` and `exists` a conditional one; `text`
+ * is what a server says of itself. `refused` carries an error of this one request; the connection is fine.
  * @internal
  */
 export type ReplyStatus =
-  'value' | 'miss' | 'done' | 'notFound' | 'notStored' | 'exists' | 'noop' | 'flushed' | 'refused'
+  'value' | 'miss' | 'done' | 'notFound' | 'notStored' | 'exists' | 'noop' | 'flushed' | 'text' | 'refused'
 
 /** One answer. The object is reused for the next one: read it within `done()`, keep nothing of it. @internal */
 export interface Reply {
@@ -34,19 +83,38 @@ export interface Reply {
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
+  /** The answer to a copy: how long the value has to live, in seconds; -1 is for ever, 0 is not known. */
+  readonly ttlSeconds: number
+  /** The answer to a lease: this caller is the one who loads. */
+  readonly isWon: boolean
+  /** Another caller loads. */
+  readonly isLeased: boolean
   /** Why, when refused. */
   readonly error: Error | undefined
 }
 
+/** An answer with nothing in it. @internal */
+export const NO_REPLY: Omit<Reply, 'status' | 'error'> = Object.freeze({
+  flags: 0,
+  cas: 0,
+  bytes: Buffer.alloc(0),
+  start: 0,
+  end: 0,
+  ttlSeconds: 0,
+  isWon: false,
+  isLeased: false,
+})
+
 /** One request: what to ask, and who wants to know. Exactly one of `done` and `fail` is called, once. @internal */
 export interface Operation {
   readonly kind: OperationKind
-  /** Checked before: 1 to 250 bytes of printable ASCII; empty for `noop` and `flush`. */
+  /** Checked before: 1 to 250 bytes of printable ASCII; empty for what concerns the whole server. */
   readonly key: string
   /** A number that is the same for the same key; requests of one key stay in order. */
   readonly hash: number
   readonly wantsCas: boolean
   readonly payload: Payload | undefined
+  readonly terms?: Terms | undefined
   /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
   sentAt: number
   /** The server answered. */
@@ -70,16 +138,20 @@ export interface TransportFailure {
 
 /** How one connection is made. Durations are milliseconds. @internal */
 export interface TransportOptions {
-  readonly endpoint: Endpoint
+  readonly server: ServerAddress
   readonly connectTimeoutMs: number
   readonly operationTimeoutMs: number
   readonly maxValueBytes: number
   readonly localAddress: string | undefined
+  /** Shown to the server before anything else. */
+  readonly credentials: Credentials | undefined
+  readonly tls: TlsOptions | undefined
+  readonly lookup: LookupFunction | undefined
 }
 
 /** What the owner of a connection is told. @internal */
 export interface TransportEvents {
-  /** Connected. */
+  /** Connected, and let in. */
   onReady(): void
   /** Ended, told once and before any pending request fails, so that these find the node out of the ring. */
   onDown(failure: TransportFailure): void
@@ -94,6 +166,8 @@ export interface TransportEvents {
 export interface Transport {
   /** Unanswered requests. */
   readonly pending: number
+  /** The IP address it leads to; `undefined` for a unix socket, and before it is connected. */
+  readonly address: string | undefined
   submit(operation: Operation): void
   /** Ends the connection by reset; every pending request fails with `error` before this returns. */
   cut(error: Error): void
@@ -104,6 +178,8 @@ export type TransportFactory = (options: TransportOptions, events: TransportEven
 
 /** The language of one connection; what it has read is its own, and goes with it. @internal */
 export interface Codec {
+  /** The value of the request `auth`. */
+  greeting(username: string, password: string): string
   /** Adds the request to what is to be written. */
   encode(operation: Operation, out: Outbox): void
   /** Takes what was read and reports each complete answer, in order; throws on what is none. */

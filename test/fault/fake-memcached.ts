@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { ketamaPoints } from '../../src/memcached/ketama.js'
 import { md5Point } from '../../src/memcached/md5.js'
-import { Ring } from '../../src/memcached/ring.js'
+import type { Ring } from '../../src/memcached/ring.js'
+import { ringOf as ringOver } from '../unit/memcached/rings.js'
 
 /** What a script may do with a command: answer in its own way, say nothing (`null`), or let the server answer. */
 export type Script = (command: string, socket: Socket) => string | Buffer | null | undefined
@@ -149,8 +149,7 @@ export class FakeMemcached {
 
 /** A ring over these servers, to know where a key belongs. */
 export function ringOf(fakes: readonly FakeMemcached[]): Ring {
-  const endpoints = fakes.map(({ name }) => ({ host: name.split(':')[0] as string, port: Number(name.split(':')[1]) }))
-  return new Ring(ketamaPoints(endpoints), fakes.length)
+  return ringOver(fakes.map(({ name }) => name))
 }
 
 /** `count` keys whose own node is `fakes[node]`. */

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import HashRing from 'hashring'
 import { describe, expect, test } from 'vitest'
-import { ketamaName, ketamaPoints } from '../../src/memcached/ketama.js'
+import { ketamaName } from '../../src/memcached/ketama.js'
 import { md5Point } from '../../src/memcached/md5.js'
-import { Ring } from '../../src/memcached/ring.js'
+import type { Ring } from '../../src/memcached/ring.js'
+import { ringOf as ringOver } from '../unit/memcached/rings.js'
 
 /** Names and ports as configurations have them; the port 11211 is hashed differently. */
 const endpoint = fc.record({
@@ -21,7 +22,7 @@ const ring = endpoints.chain((list) =>
 )
 
 function ringOf(list: readonly { host: string; port: number }[], out: readonly boolean[]): Ring {
-  const result = new Ring(ketamaPoints(list), list.length)
+  const result = ringOver(list)
   out.forEach((isOut, node) => result.setOut(node, isOut))
   return result
 }

@@ -44,6 +44,7 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_VALUE_TOO_LARGE: true,
   HA_SERVER_BUSY: true,
   HA_PROTOCOL: true,
+  HA_AUTHENTICATION: true,
 }
 
 describe('the errors', () => {

@@ -2,15 +2,16 @@ import { describe, expect, test } from 'vitest'
 import { HeirMarks } from '../../../src/memcached/heir-marks.js'
 import { Journal } from '../../../src/memcached/journal.js'
 import { rejoin, type Readmission, type ReturningNode } from '../../../src/memcached/rejoin.js'
-import type { Operation, Reply, Transport } from '../../../src/memcached/transport.js'
+import { NO_REPLY, type Operation, type Reply, type Transport } from '../../../src/memcached/transport.js'
 
 function reply(cas: number, error?: Error): Reply {
-  return { status: 'done', flags: 0, cas, bytes: Buffer.alloc(0), start: 0, end: 0, error }
+  return { ...NO_REPLY, status: 'done', cas, error }
 }
 
 /** A node that answers at once, with its next CAS id to every mark. */
 class StubTransport implements Transport {
   readonly pending = 0
+  readonly address = undefined
   readonly asked: string[] = []
   onAsked: (operation: Operation) => void = () => undefined
   cas: number
@@ -39,9 +40,11 @@ async function admitted(transport: Transport, node: Partial<ReturningNode>): Pro
       journal: new Journal(10_000),
       lastCas: 10,
       watermark: 0,
+      isElsewhere: false,
       mustSettle: false,
       outMs: () => 500,
       pause: () => Promise.resolve(),
+      copyFromHeir: () => Promise.resolve(undefined),
       ...node,
     },
     (readmission) => (result = readmission),
@@ -72,7 +75,12 @@ describe('rejoin', () => {
     }
     let sizeWhenAdmitted: number | undefined
     const node = { journal, policy: 'safe', lastCas: 0, watermark: 0, mustSettle: false } as const
-    const waits = { outMs: () => 0, pause: () => Promise.resolve() }
+    const waits = {
+      isElsewhere: false,
+      outMs: () => 0,
+      pause: () => Promise.resolve(),
+      copyFromHeir: () => Promise.resolve(undefined),
+    }
     await rejoin(transport, { ...node, ...waits }, () => (sizeWhenAdmitted = journal.size))
     expect(transport.asked).toEqual(['set', 'delete a', 'delete late'])
     expect(sizeWhenAdmitted).toBe(0)
@@ -120,7 +128,8 @@ describe('rejoin', () => {
       return Promise.resolve()
     }
     await admitted(transport, { mustSettle: true, pause })
-    expect(pauses).toEqual([[100, 0]])
+    expect(pauses).toEqual([[100, 1]])
+    expect(transport.asked).toEqual(['set', 'set'])
   })
 
   test('a server without CAS is flushed where its values would have to be judged by age', async () => {
@@ -164,7 +173,7 @@ describe('HeirMarks', () => {
   ] as const
 
   test('no value counts before the mark is answered, then only those that were stored after it', () => {
-    const marks = new HeirMarks(3)
+    const marks = new HeirMarks()
     const mark = marks.take([nodes[0]], () => undefined)
     expect(marks.isYounger(1_000_000, [nodes[0]])).toBe(false)
     mark.done(reply(7))
@@ -174,7 +183,7 @@ describe('HeirMarks', () => {
   })
 
   test('the answer to the mark of an earlier absence counts for nothing', () => {
-    const marks = new HeirMarks(3)
+    const marks = new HeirMarks()
     const node = { index: 0, absences: 1 }
     const first = marks.take([node], () => undefined)
     node.absences = 2

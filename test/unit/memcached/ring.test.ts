@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { ketamaName, ketamaPoints } from '../../../src/memcached/ketama.js'
+import { ketamaName } from '../../../src/memcached/ketama.js'
 import { md5Point } from '../../../src/memcached/md5.js'
-import { firstPoint, Ring } from '../../../src/memcached/ring.js'
+import { firstPoint } from '../../../src/memcached/ring.js'
+import { pointsOf, ringOf, serversOf } from './rings.js'
 
 const endpoints = (count: number): { host: string; port: number }[] =>
   Array.from({ length: count }, (_, i) => ({ host: `10.0.0.${i + 1}`, port: 11211 }))
 
 describe('ketamaPoints', () => {
   test.each([1, 3, 7, 14, 50])('each of %i servers has 160 points, in ascending order', (count) => {
-    const { points, owners } = ketamaPoints(endpoints(count))
+    const { points, owners } = pointsOf(serversOf(endpoints(count)))
     expect(points.length).toBe(160 * count)
     expect([...points]).toEqual([...points].sort((a, b) => a - b))
     for (let server = 0; server < count; server += 1) {
@@ -21,14 +22,16 @@ describe('ketamaPoints', () => {
     expect(ketamaName({ host: 'h1', port: 11211 })).toBe('h1')
     expect(ketamaName({ host: 'h1', port: 11212 })).toBe('h1:11212')
     const digest = createHash('md5').update('h1-0').digest()
-    expect(ketamaPoints([{ host: 'h1', port: 11211 }]).points).toContain(digest.readUInt32LE(0))
+    expect(pointsOf(serversOf(['h1'])).points).toContain(digest.readUInt32LE(0))
   })
 
   test('an IPv6 address is a server like any other', () => {
-    const { owners } = ketamaPoints([
-      { host: '::1', port: 11211 },
-      { host: '::2', port: 11212 },
-    ])
+    const { owners } = pointsOf(
+      serversOf([
+        { host: '::1', port: 11211 },
+        { host: '::2', port: 11212 },
+      ]),
+    )
     expect(owners.filter((owner) => owner === 1).length).toBe(160)
   })
 })
@@ -40,7 +43,7 @@ describe('Ring', () => {
   })
 
   test('with all nodes out nobody answers', () => {
-    const ring = new Ring(ketamaPoints(endpoints(2)), 2)
+    const ring = ringOf(endpoints(2))
     ring.setOut(0, true)
     ring.setOut(1, true)
     expect(ring.owner(md5Point('a'))).toBe(-1)
@@ -48,7 +51,7 @@ describe('Ring', () => {
   })
 
   test('the nodes passed over are those that would have been asked before, in order', () => {
-    const ring = new Ring(ketamaPoints(endpoints(4)), 4)
+    const ring = ringOf(endpoints(4))
     const hash = md5Point('token:1')
     expect(ring.passedOver(hash)).toEqual([])
     const first = ring.owner(hash)
@@ -62,7 +65,7 @@ describe('Ring', () => {
   })
 
   test('saying twice that a node is out changes nothing', () => {
-    const ring = new Ring(ketamaPoints(endpoints(3)), 3)
+    const ring = ringOf(endpoints(3))
     ring.setOut(1, true)
     const { version } = ring
     ring.setOut(1, true)

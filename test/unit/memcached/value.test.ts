@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidOptionError } from '../../../src/core/errors.js'
 import { ProtocolError } from '../../../src/memcached/errors.js'
-import type { Reply } from '../../../src/memcached/transport.js'
+import { NO_REPLY, type Reply } from '../../../src/memcached/transport.js'
 import { decodeValue, encodeValue, toExpiry } from '../../../src/memcached/value.js'
 
 function stored(data: string | Buffer, flags: number): Reply {
   const bytes = Buffer.concat([Buffer.from('<<'), Buffer.from(data), Buffer.from('>>')])
-  return { status: 'value', flags, cas: 0, bytes, start: 2, end: bytes.length - 2, error: undefined }
+  return { ...NO_REPLY, status: 'value', flags, bytes, start: 2, end: bytes.length - 2, error: undefined }
 }
 
 function roundTrip(value: unknown): unknown {
