@@ -24,6 +24,8 @@ export class CacheWorkers {
   readonly #subject: CacheSubject
   readonly #keys: readonly (readonly OwnedKey[])[]
   readonly #random = new Random(1)
+  /** Of each worker, what it did not find and will store anew. */
+  readonly #missed: readonly Set<OwnedKey>[]
 
   /** Each key belongs to one worker. */
   constructor(subject: CacheSubject, workers: number, keys: number) {
@@ -34,6 +36,7 @@ export class CacheWorkers {
         return { key: `${run}:${worker}:${i}`, attempted: 0, floor: 0 }
       }),
     )
+    this.#missed = this.#keys.map(() => new Set())
   }
 
   get keys(): readonly string[] {
@@ -46,12 +49,15 @@ export class CacheWorkers {
     return hits / Math.max(1, hits + stale + misses)
   }
 
-  /** Odd numbers write the next key in turn, even ones read any. */
+  /** Odd numbers write what was missed, as services do that use a cache, or else the next key in turn; even ones read any. */
   async operate({ worker, sequence }: Operation): Promise<void> {
     const keys = this.#keys[worker] ?? []
+    const missed = this.#missed[worker] ?? new Set()
     if (sequence % 2 === 1) {
-      const owned = keys[((sequence - 1) / 2) % keys.length]
+      const [first] = missed
+      const owned = first ?? keys[((sequence - 1) / 2) % keys.length]
       if (owned === undefined) throw new Error(`worker ${worker} has no keys`)
+      missed.delete(owned)
       owned.attempted += 1
       const number = owned.attempted
       await this.#subject.set(owned.key, cachedValue(owned.key, number))
@@ -62,7 +68,10 @@ export class CacheWorkers {
     const floor = owned.floor
     const value = await this.#subject.get(owned.key)
     if (value !== undefined) this.#judge(owned, floor, value)
-    else if (floor > 0) this.counts.misses += 1
+    else if (floor > 0) {
+      this.counts.misses += 1
+      missed.add(owned)
+    }
   }
 
   #judge(owned: OwnedKey, floor: number, value: string): void {
