@@ -9,10 +9,11 @@ import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-up
 import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
+import { cacheOverhead, cacheOverheadTable, missedOverheadGoals } from './memcached-overhead.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
-       npm run bench -- overhead mysql [options]
+       npm run bench -- overhead mysql|memcached [options]
        npm run bench -- for-update [options]
 
 failover: how long clients are without service, and what their callers are told
@@ -22,9 +23,10 @@ failover: how long clients are without service, and what their callers are told
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at after the fault (15)
 
-overhead: what ours costs, compared with the driver below it
-  --runs N        pairs of rounds for each line of the table (100)
+overhead: what ours costs, compared with the driver below it, or with other clients of memcached
+  --runs N        pairs of rounds for each line of the table (100; of memcached 40)
   --round-ms MS   how long one round takes (50)
+  --peers LIST    of memcached: clients by name (all)
 
 for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
   --runs N        runs of each client with each fault (1)
@@ -63,6 +65,7 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     })
   },
   overhead: async (service, values) => {
+    if (service === 'memcached') return memcachedOverhead(values)
     if (service !== 'mysql') throw new Error(USAGE)
     const plan = { pairs: count(values.runs ?? '100'), roundMs: count(values['round-ms']) }
     const options = upOptions(values)
@@ -94,6 +97,21 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       return problems.length === 0
     })
   },
+}
+
+async function memcachedOverhead(values: Values): Promise<boolean> {
+  const subjects = ['ours', ...chosen('memcached', values.peers).filter((name) => !isOurs(name))]
+  const plan = { subjects, turns: count(values.runs ?? '40'), roundMs: count(values['round-ms']) }
+  if (subjects.length > 1) installPeers()
+  const options = upOptions(values)
+  return onCluster('memcached', options, async () => {
+    const results = await claimed('memcached', options, () => cacheOverhead(plan, progress))
+    save(values, results)
+    console.log(cacheOverheadTable(results, plan))
+    const missed = missedOverheadGoals(results)
+    for (const words of missed) console.log(`\n${words}`)
+    return missed.length === 0
+  })
 }
 
 try {

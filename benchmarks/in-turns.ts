@@ -38,7 +38,10 @@ export interface Comparison {
   readonly second: Speed
 }
 
-interface Round {
+/** What one round of one client took. */
+export interface Round {
+  /** Operations. */
+  readonly count: number
   readonly elapsedMs: number
   readonly cpuMicroseconds: number
 }
@@ -56,32 +59,39 @@ const WARM_MS = 1000
  * clients more than twice as slow.
  */
 export async function compareInTurns(first: Contender, second: Contender, turns: Turns): Promise<Comparison> {
-  const { inFlight, pairs, roundMs } = turns
-  const slowest = Math.min(await warm(first, inFlight), await warm(second, inFlight))
-  const count = Math.max(inFlight, Math.round((slowest * roundMs) / 1000))
-  const measured = async (contender: Contender): Promise<Round> => {
-    await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
-    return operate(contender, inFlight, count)
-  }
-  const firsts: Round[] = []
-  const seconds: Round[] = []
-  for (let pair = 0; pair < pairs; pair += 1) {
-    const order = [async () => firsts.push(await measured(first)), async () => seconds.push(await measured(second))]
-    for (const round of pair % 2 === 0 ? order : order.reverse()) await round()
-  }
-  const spread = (cost: (round: Round) => number): Spread => {
-    const ratios = firsts.flatMap((round, i) => {
-      const other = seconds[i]
-      return other === undefined ? [] : [cost(other) / cost(round)]
-    })
-    return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
-  }
+  const [firsts = [], seconds = []] = await roundsInTurn([first, second], turns)
   return {
-    ratio: spread(({ elapsedMs }) => elapsedMs),
-    cpuRatio: spread(({ cpuMicroseconds }) => cpuMicroseconds),
-    first: speed(firsts, count),
-    second: speed(seconds, count),
+    ratio: spreadOf(firsts, seconds, ({ elapsedMs }) => elapsedMs),
+    cpuRatio: spreadOf(firsts, seconds, ({ cpuMicroseconds }) => cpuMicroseconds),
+    first: speed(firsts),
+    second: speed(seconds),
   }
+}
+
+/** The same for any number of clients: the rounds of each. */
+export async function roundsInTurn(contenders: readonly Contender[], turns: Turns): Promise<readonly Round[][]> {
+  const { inFlight, pairs, roundMs } = turns
+  const all: { readonly contender: Contender; readonly count: number; readonly rounds: Round[] }[] = []
+  for (const contender of contenders) {
+    const perSecond = await warm(contender, inFlight)
+    all.push({ contender, count: Math.max(inFlight, Math.round((perSecond * roundMs) / 1000)), rounds: [] })
+  }
+  for (let turn = 0; turn < pairs; turn += 1) {
+    for (const { contender, count, rounds } of turn % 2 === 0 ? all : all.toReversed()) {
+      await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
+      rounds.push(await operate(contender, inFlight, count))
+    }
+  }
+  return all.map(({ rounds }) => rounds)
+}
+
+/** What an operation of the second cost, divided by what one of the first did, turn by turn. */
+export function spreadOf(firsts: readonly Round[], seconds: readonly Round[], cost: (round: Round) => number): Spread {
+  const ratios = firsts.flatMap((round, i) => {
+    const other = seconds[i]
+    return other === undefined ? [] : [cost(other) / other.count / (cost(round) / round.count)]
+  })
+  return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
 }
 
 /** Runs for a while and returns operations per second. */
@@ -108,13 +118,14 @@ async function operate({ operate }: Contender, inFlight: number, count: number):
   await Promise.all(Array.from({ length: inFlight }, work))
   const elapsedMs = performance.now() - startedAt
   const { user, system } = process.cpuUsage(cpuBefore)
-  return { elapsedMs, cpuMicroseconds: user + system }
+  return { count, elapsedMs, cpuMicroseconds: user + system }
 }
 
-function speed(rounds: readonly Round[], count: number): Speed {
+/** The middle of the rounds of one client. */
+export function speed(rounds: readonly Round[]): Speed {
   const median = (value: (round: Round) => number): number => percentile(rounds.map(value), 0.5)
   return {
-    perSecond: (1000 * count) / median(({ elapsedMs }) => elapsedMs),
-    cpuMicroseconds: median(({ cpuMicroseconds }) => cpuMicroseconds) / count,
+    perSecond: 1000 / median(({ elapsedMs, count }) => elapsedMs / count),
+    cpuMicroseconds: median(({ cpuMicroseconds, count }) => cpuMicroseconds / count),
   }
 }
