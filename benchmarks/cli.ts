@@ -10,11 +10,15 @@ import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
 import { cacheOverhead, cacheOverheadTable, missedOverheadGoals } from './memcached-overhead.js'
+import { isRingFast, ringCosts, ringTable } from './ring.js'
+import { splitView, splitViewTable } from './split-view/index.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
        npm run bench -- overhead mysql|memcached [options]
        npm run bench -- for-update [options]
+       npm run bench -- ring
+       npm run bench -- split-view [--seconds S]
 
 failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
@@ -35,6 +39,11 @@ for-update: SELECT ... FOR UPDATE transfers in several processes, the writer los
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at before and after the fault (6)
   --turns N       turns in which the rates are compared, without fault; 0 leaves that out (15)
+
+ring: what an eviction and a look-up cost in the ring of memcached nodes
+
+split-view: what processes that do not see the same nodes of memcached read of each other's writes, and for how long
+  --seconds S     how long the view is split (3)
 
   --json FILE     write everything that was measured to a file
   --suspect-timeout-ms MS, --net-ticktime S   change the clusters for these runs
@@ -74,6 +83,23 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       save(values, results)
       console.log(overheadTable(results, plan))
       return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  ring: (_service, values) => {
+    const costs = ringCosts()
+    save(values, costs)
+    console.log(ringTable(costs))
+    return Promise.resolve(isRingFast(costs))
+  },
+  'split-view': async (_service, values) => {
+    const plan = { splitMs: count(values.seconds ?? '3') * 1000, afterMs: 8000 }
+    const options = upOptions(values)
+    return onCluster('memcached', options, async () => {
+      for (const writer of ['lives', 'dies'] as const) {
+        const views = await claimed('memcached', options, () => splitView(writer, plan))
+        console.log(`${splitViewTable(writer, views, plan)}\n`)
+      }
+      return true
     })
   },
   'for-update': async (_service, values) => {

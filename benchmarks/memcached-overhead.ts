@@ -24,6 +24,8 @@ export interface CacheOverhead {
   /** How much faster ours was, turn by turn, and by processor time; 1 for ours itself. */
   readonly ratio: Spread
   readonly cpuRatio: Spread
+  /** Operations that failed or did not find what is stored. */
+  readonly failed: number
 }
 
 type Work = 'get' | 'set' | 'getMany'
@@ -99,9 +101,15 @@ async function compare(
 ): Promise<readonly CacheOverhead[]> {
   const keys = Array.from({ length: KEYS }, (_, i) => `tokens/${'0123456789abcdef'.repeat(2)}${1000 + i}`)
   const contenders: Contender[] = []
-  for (const subject of subjects.values()) {
+  const failed: number[] = []
+  for (const [i, subject] of [...subjects.values()].entries()) {
     for (const key of keys) await subject.set(key, VALUE)
-    contenders.push({ operate: operationOf(line.work, subject, keys) })
+    const operate = operationOf(line.work, subject, keys)
+    failed.push(0)
+    const count = (): void => {
+      failed[i] = (failed[i] ?? 0) + 1
+    }
+    contenders.push({ operate: () => operate().catch(count) })
   }
   const rounds = await roundsInTurn(contenders, { inFlight: line.inFlight, pairs: turns, roundMs })
   const ours = rounds[[...subjects.keys()].indexOf('ours')] ?? []
@@ -109,12 +117,12 @@ async function compare(
     const each = rounds[i] ?? []
     const ratio = spreadOf(ours, each, ({ elapsedMs }) => elapsedMs)
     const cpuRatio = spreadOf(ours, each, ({ cpuMicroseconds }) => cpuMicroseconds)
-    return { ...line, client, speed: speed(each), ratio, cpuRatio }
+    return { ...line, client, speed: speed(each), ratio, cpuRatio, failed: failed[i] ?? 0 }
   })
 }
 
-/** Every answer is looked at: a client that finds nothing would be the fastest. */
-function operationOf(work: Work, subject: CacheSubject, keys: readonly string[]): () => Promise<unknown> {
+/** Every answer is looked at: a client that finds nothing would be the fastest. Rejects when it is not what is stored. */
+function operationOf(work: Work, subject: CacheSubject, keys: readonly string[]): () => Promise<void> {
   let next = 0
   const key = (): string => keys[(next += 1) % KEYS] as string
   switch (work) {
@@ -143,6 +151,12 @@ async function oneByOne(subject: CacheSubject, keys: readonly string[]): Promise
 
 /** Goals that were missed, in words. They are for one node and a quiet machine. */
 export function missedOverheadGoals(results: readonly CacheOverhead[]): readonly string[] {
+  const wrong = results.filter(({ client, failed }) => client === 'ours' && failed > 0)
+  const failures = wrong.map(({ work, inFlight, failed }) => `${work}, ${inFlight} in flight: ${failed} of ours failed`)
+  return failures.concat(missedSpeed(results))
+}
+
+function missedSpeed(results: readonly CacheOverhead[]): readonly string[] {
   return LINES.flatMap(({ work, inFlight, goal }) => {
     const peers = results.filter(
       (one) => one.work === work && one.inFlight === inFlight && one.nodeCount === 1 && one.client !== 'ours',
@@ -159,7 +173,7 @@ export function missedOverheadGoals(results: readonly CacheOverhead[]): readonly
 }
 
 export function cacheOverheadTable(results: readonly CacheOverhead[], { turns, roundMs }: CacheOverheadPlan): string {
-  const header = ['nodes', 'work', 'in flight', 'client', 'per s', 'cpu us', 'ours / it', 'quartiles', 'by cpu', 'goal'] // prettier-ignore
+  const header = ['nodes', 'work', 'in flight', 'client', 'per s', 'cpu us', 'ours / it', 'quartiles', 'by cpu', 'failed', 'goal'] // prettier-ignore
   const rows = results.map(
     ({ client, work, inFlight, nodeCount, speed: { perSecond, cpuMicroseconds }, ratio, cpuRatio }) => {
       const goal = LINES.find((line) => line.work === work && line.inFlight === inFlight)?.goal ?? 0
@@ -169,8 +183,8 @@ export function cacheOverheadTable(results: readonly CacheOverhead[], { turns, r
         work === 'getMany' ? `getMany of ${MANY}` : work,
         String(inFlight),
         client,
-        String(Math.round(perSecond)),
-        cpuMicroseconds.toFixed(2),
+        String(Math.round(one.speed.perSecond)),
+        one.speed.cpuMicroseconds.toFixed(2),
         client === 'ours' ? '' : ratio.median.toFixed(2),
         client === 'ours' ? '' : `${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)}`,
         client === 'ours' ? '' : cpuRatio.median.toFixed(2),
