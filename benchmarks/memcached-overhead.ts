@@ -1,6 +1,6 @@
 import type { MemcachedClient } from '../src/memcached/index.js'
 import { freeze, nodes, thaw } from '../test/cluster/index.js'
-import { type CacheSubject, OurMemcached, sleep, until } from '../test/harness/index.js'
+import { type CacheSubject, type OurMemcached, sleep, until } from '../test/harness/index.js'
 import { CACHES } from './catalogue.js'
 import { type Contender, roundsInTurn, speed, type Speed, type Spread, spreadOf } from './in-turns.js'
 import { table } from './table.js'
@@ -174,23 +174,24 @@ function missedSpeed(results: readonly CacheOverhead[]): readonly string[] {
 
 export function cacheOverheadTable(results: readonly CacheOverhead[], { turns, roundMs }: CacheOverheadPlan): string {
   const header = ['nodes', 'work', 'in flight', 'client', 'per s', 'cpu us', 'ours / it', 'quartiles', 'by cpu', 'failed', 'goal'] // prettier-ignore
-  const rows = results.map(
-    ({ client, work, inFlight, nodeCount, speed: { perSecond, cpuMicroseconds }, ratio, cpuRatio }) => {
-      const goal = LINES.find((line) => line.work === work && line.inFlight === inFlight)?.goal ?? 0
-      const verdict = ratio.median >= goal ? 'reached' : 'MISSED'
-      return [
-        String(nodeCount),
-        work === 'getMany' ? `getMany of ${MANY}` : work,
-        String(inFlight),
-        client,
-        String(Math.round(one.speed.perSecond)),
-        one.speed.cpuMicroseconds.toFixed(2),
-        client === 'ours' ? '' : ratio.median.toFixed(2),
-        client === 'ours' ? '' : `${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)}`,
-        client === 'ours' ? '' : cpuRatio.median.toFixed(2),
-        client === 'ours' || nodeCount > 1 ? '' : `>= ${goal} ${verdict}`,
-      ]
-    },
-  )
+  const rows = results.map((one) => {
+    const { client, work, inFlight, nodeCount, ratio, cpuRatio, failed } = one
+    const isOurs = client === 'ours'
+    const goal = LINES.find((line) => line.work === work && line.inFlight === inFlight)?.goal ?? 0
+    const verdict = ratio.median >= goal ? 'reached' : 'MISSED'
+    return [
+      String(nodeCount),
+      work === 'getMany' ? `getMany of ${MANY}` : work,
+      String(inFlight),
+      client,
+      String(Math.round(one.speed.perSecond)),
+      one.speed.cpuMicroseconds.toFixed(2),
+      isOurs ? '' : ratio.median.toFixed(2),
+      isOurs ? '' : `${ratio.low.toFixed(2)}-${ratio.high.toFixed(2)}`,
+      isOurs ? '' : cpuRatio.median.toFixed(2),
+      String(failed),
+      isOurs || nodeCount > 1 ? '' : `>= ${goal} ${verdict}`,
+    ]
+  })
   return `memcached overhead, values of ${VALUE.length} bytes; median of ${turns} turns of rounds of about ${roundMs} ms; ours with its ring, checks and CAS ids on; cpu: processor time of this process\n\n${table(header, rows)}`
 }

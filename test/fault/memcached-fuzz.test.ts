@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { openMetaTransport } from '../../src/memcached/meta-driver.js'
-import type { Operation, Reply, Transport, TransportFailure, TransportOptions } from '../../src/memcached/transport.js'
+import type { Operation, Reply, Transport, TransportOptions } from '../../src/memcached/transport.js'
 import { Random } from '../harness/random.js'
 import { ScriptedSocket } from './scripted-socket.js'
 
@@ -52,7 +52,7 @@ class Request implements Operation {
     if (reply.status === 'value') this.value = reply.bytes.toString('latin1', reply.start, reply.end)
   }
 
-  fail(_failure: TransportFailure): void {
+  fail(): void {
     this.endCount += 1
   }
 }
