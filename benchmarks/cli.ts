@@ -3,6 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
+import { AMQP_ROWS, AMQP_TABLE, estimatedMinutes } from './amqp-rows.js'
+import { amqpOutage, outageProblems, outageTable } from './amqp-outage.js'
+import { amqpOverhead, amqpOverheadTable, isReached } from './amqp-overhead.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
 import { failover, failoverTable } from './failover.js'
 import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-update/index.js'
@@ -15,7 +18,8 @@ import { splitView, splitViewTable } from './split-view/index.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
-       npm run bench -- overhead mysql|memcached [options]
+       npm run bench -- overhead mysql|amqp|memcached [options]
+       npm run bench -- outage amqp [options]
        npm run bench -- for-update [options]
        npm run bench -- ring
        npm run bench -- split-view [--seconds S]
@@ -23,14 +27,18 @@ const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
 failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
   --faults LIST   of none kill stop freeze blackhole reject reset partition
-                  read-only desync (mysql) alarm (amqp)    (kill,freeze,blackhole)
+                  read-only desync (mysql); of amqp also freeze-idle
+                  blackhole-idle next-silent two-down all-down alarm
+                  (kill,freeze,blackhole; of amqp all that have a goal)
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
-  --seconds S     how long is looked at after the fault (15)
+  --seconds S     how long is looked at after the fault (15; of amqp what the row takes)
 
 overhead: what ours costs, compared with the driver below it, or with other clients of memcached
   --runs N        pairs of rounds for each line of the table (100; of memcached 40)
   --round-ms MS   how long one round takes (50)
   --peers LIST    of memcached: clients by name (all)
+
+outage: no broker at all for --seconds S (600) while 5,000 messages per second are offered
 
 for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
   --runs N        runs of each client with each fault (1)
@@ -60,10 +68,11 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     const plan = {
       service,
       subjects: chosen(service, values.peers),
-      faults: (values.faults ?? 'kill,freeze,blackhole').split(',').map(faultName),
+      faults: faults(service, values.faults),
       runs: count(values.runs ?? '1'),
-      seconds: count(values.seconds ?? '15'),
+      seconds: values.seconds === undefined ? undefined : count(values.seconds),
     }
+    if (service === 'amqp') progress(`about ${estimatedMinutes(plan, upOptions(values).netTicktimeSeconds)} minutes`)
     if (!plan.subjects.every(isOurs)) installPeers()
     return onCluster(KIND_OF[service], upOptions(values), async () => {
       const { results, problems } = await failover(plan, progress)
@@ -75,6 +84,7 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
   },
   overhead: async (service, values) => {
     if (service === 'memcached') return memcachedOverhead(values)
+    if (service === 'amqp') return overheadOfAmqp(values)
     if (service !== 'mysql') throw new Error(USAGE)
     const plan = { pairs: count(values.runs ?? '100'), roundMs: count(values['round-ms']) }
     const options = upOptions(values)
@@ -100,6 +110,19 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
         console.log(`${splitViewTable(writer, views, plan)}\n`)
       }
       return true
+    })
+  },
+  outage: async (service, values) => {
+    if (service !== 'amqp') throw new Error(USAGE)
+    const plan = { seconds: count(values.seconds ?? '600'), perSecond: 5000 }
+    const options = upOptions(values)
+    return onCluster('rabbit', options, async () => {
+      const result = await claimed('rabbit', options, () => amqpOutage(plan, progress))
+      save(values, result)
+      console.log(outageTable(result, plan))
+      const problems = outageProblems(result)
+      for (const problem of problems) console.log(`\n${problem}`)
+      return problems.length === 0
     })
   },
   'for-update': async (_service, values) => {
@@ -155,6 +178,17 @@ async function main(): Promise<number> {
   return (await run(service, values)) ? 0 : 1
 }
 
+async function overheadOfAmqp(values: Values): Promise<boolean> {
+  const plan = { pairs: count(values.runs ?? '60'), roundMs: count(values['round-ms']) }
+  const options = upOptions(values)
+  return onCluster('rabbit', options, async () => {
+    const results = await claimed('rabbit', options, () => amqpOverhead(plan, progress))
+    save(values, results)
+    console.log(amqpOverheadTable(results, plan))
+    return results.every(isReached)
+  })
+}
+
 function upOptions(values: Values): UpOptions {
   const suspectTimeout = values['suspect-timeout-ms']
   const netTicktime = values['net-ticktime']
@@ -188,6 +222,15 @@ function parse() {
 
 function isService(word: string | undefined): word is Service {
   return word !== undefined && Object.keys(KIND_OF).includes(word)
+}
+
+/** The faults of the command line; of the broker, rows of its table. */
+function faults(service: Service, list: string | undefined): readonly string[] {
+  if (service !== 'amqp') return (list ?? 'kill,freeze,blackhole').split(',').map(faultName)
+  const rows = list?.split(',') ?? AMQP_TABLE
+  const unknown = rows.filter((name) => AMQP_ROWS[name] === undefined)
+  if (unknown.length > 0) throw new Error(`there is no fault '${unknown.join(', ')}'\n\n${USAGE}`)
+  return rows
 }
 
 function faultName(name: string): FaultName {

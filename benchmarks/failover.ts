@@ -1,23 +1,31 @@
 import * as cluster from '../test/cluster/index.js'
-import { errorCount, type FaultName, type Gap, type RunResult, violations } from '../test/harness/index.js'
+import { errorCount, type Gap, isFaultName, type RunResult, violations } from '../test/harness/index.js'
+import { deliveryLimitMs, missedAmqpGoals, rowDoubts } from './amqp-goals.js'
+import { AMQP_ROWS, secondsOf } from './amqp-rows.js'
 import { isOurs, KIND_OF, type Service } from './catalogue.js'
 import { isolatedRun } from './isolated-run.js'
 import { medianGap, missedCacheGoals, missedCacheMedian } from './memcached-goals.js'
-import { missedGoals as missedSqlGoals } from './mysql-goals.js'
+import type { RunRequest } from './one-run.js'
+import { missedGoals as missedMysqlGoals } from './mysql-goals.js'
+import { runLine } from './run-line.js'
 import { table } from './table.js'
 
 /** What the command line asks for. */
 export interface FailoverPlan {
   readonly service: Service
   readonly subjects: readonly string[]
-  readonly faults: readonly FaultName[]
+  /** Faults; for the broker, rows of its table. */
+  readonly faults: readonly string[]
   readonly runs: number
-  readonly seconds: number
+  /** How long is looked at after the fault. @default 15, or what the row takes */
+  readonly seconds: number | undefined
 }
 
 /** What one run of a client showed, with the client's name on the command line. */
 export interface ClientRun extends RunResult {
   readonly client: string
+  /** The fault, or the row of the table that it belongs to. */
+  readonly row: string
 }
 
 /** Outcome of all runs, and what is wrong with it. */
@@ -28,13 +36,15 @@ export interface FailoverReport {
 
 /** A broken cache node is healed while the load goes on: that is when stale values show. */
 const CACHE_HEAL_AFTER_MS = 8000
+const DEFAULT_SECONDS = 15
 
 /** So many workers share the keys; one alone waits for each of its own answers, and for those of a broken node. */
 const CACHE_WORKERS = [16, 1]
 
 /** What the runs of one line of the table have in common. */
 interface Line {
-  readonly fault: FaultName
+  /** A fault, or a row of the broker's table. */
+  readonly fault: string
   readonly subject: string
   /** As the scene has them unless given. */
   readonly workers: number | undefined
@@ -50,7 +60,7 @@ export async function failover(plan: FailoverPlan, progress: (line: string) => v
       for (const workers of workerCounts) {
         const of = await runsOf({ fault, subject, workers }, plan, progress)
         results.push(...of.results)
-        problems.push(...of.problems, ...middleProblems(plan.service, of.results))
+        problems.push(...of.problems, ...middleProblems(of.results))
       }
     }
   }
@@ -63,14 +73,18 @@ async function runsOf(line: Line, plan: FailoverPlan, progress: (line: string) =
   const results: ClientRun[] = []
   const problems: string[] = []
   const many = workers === undefined ? '' : ` with ${workers} worker${workers === 1 ? '' : 's'}`
-  for (let run = 1; run <= plan.runs; run += 1) {
-    progress(`${plan.service} ${subject} ${fault}${many} run ${run} of ${plan.runs}`)
+  for (let number = 1; number <= plan.runs; number += 1) {
+    progress(`${plan.service} ${subject} ${fault}${many} run ${number} of ${plan.runs}`)
     const release = await cluster.claim([kind], { progress })
     try {
       await cluster.up([kind])
-      const result = { ...(await oneRun(line, plan)), client: subject }
+      const request = await requestOf(plan, fault)
+      const scene = workers === undefined ? request.scene : { workers }
+      const run = await isolatedRun({ service: plan.service, subject, ...request, ...(scene && { scene }) })
+      const result = { ...run, client: subject, row: fault }
       results.push(result)
-      const found = problemsOf(result, plan.service)
+      const found = problemsOf(result)
+      if (plan.service === 'amqp') progress(`  ${runLine(result)}`)
       for (const problem of found) progress(`  ${problem}`)
       problems.push(...found)
     } catch (error) {
@@ -86,34 +100,54 @@ async function runsOf(line: Line, plan: FailoverPlan, progress: (line: string) =
   return { results, problems }
 }
 
-function oneRun({ fault, subject, workers }: Line, { service, seconds }: FailoverPlan): Promise<RunResult> {
-  const healAfterMs = service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, seconds * 500) } : {}
-  const options = { seconds, ...healAfterMs }
-  return isolatedRun({ service, subject, fault, options, ...(workers === undefined ? {} : { workers }) })
+/** What a fault, or a row, is for one run. */
+async function requestOf(
+  { service, seconds }: FailoverPlan,
+  name: string,
+): Promise<Pick<RunRequest, 'fault' | 'scene' | 'options'>> {
+  if (service === 'amqp') {
+    const row = AMQP_ROWS[name]
+    if (row === undefined) throw new Error(`there is no row '${name}'`)
+    const settings = (await cluster.status(['rabbit']))[0]?.settings
+    const { fault, scene = {}, healAfterMs } = row
+    const heal = healAfterMs === undefined ? {} : { healAfterMs }
+    return {
+      fault,
+      scene,
+      options: { seconds: secondsOf(row, settings?.netTicktimeSeconds ?? 0, seconds), ...heal },
+    }
+  }
+  if (!isFaultName(name)) throw new Error(`there is no fault '${name}'`)
+  const looked = seconds ?? DEFAULT_SECONDS
+  const heal = service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, looked * 500) } : {}
+  return { fault: name, options: { seconds: looked, ...heal } }
 }
 
-/** Goals that a run has missed; undefined when there is none for it. */
-function missedGoals(run: ClientRun, service: Service): readonly string[] | undefined {
-  return service === 'mysql' ? missedSqlGoals(run) : service === 'memcached' ? missedCacheGoals(run) : undefined
+/** The goals that a run has missed, in words; undefined when there is none for it. */
+function missedGoals(run: ClientRun): readonly string[] | undefined {
+  if (run.kind === 'rabbit') return missedAmqpGoals(run)
+  return run.kind === 'memcached' ? missedCacheGoals(run) : missedMysqlGoals(run)
 }
 
 /** Goals that no single run can miss. */
-function middleProblems(service: Service, runs: readonly ClientRun[]): readonly string[] {
+function middleProblems(runs: readonly ClientRun[]): readonly string[] {
   const [run] = runs
-  if (run === undefined || service !== 'memcached') return []
-  return missedCacheMedian(runs).map((words) => `${nameOf(run)}, ${run.main.workers} workers: goal missed: ${words}`)
+  if (run?.kind !== 'memcached') return []
+  return missedCacheMedian(runs).map(
+    (words) => `${run.subject} ${run.row}, ${run.main.workers} workers: goal missed: ${words}`,
+  )
 }
 
-const nameOf = ({ subject, fault }: RunResult): string => `${subject} ${fault}`
-
-function problemsOf(result: ClientRun, service: Service): readonly string[] {
-  const where = nameOf(result)
-  const doubts = result.evidence.hasBitten
-    ? []
-    : [`${where}: the fault has not bitten: ${result.evidence.notes.join('; ')}`]
+function problemsOf(result: ClientRun): readonly string[] {
+  const where = `${result.subject} ${result.row}`
+  const unproved = result.kind === 'rabbit' ? rowDoubts(result) : []
+  const doubts =
+    result.evidence.hasBitten && unproved.length === 0
+      ? []
+      : [`${where}: the fault has not bitten: ${[...unproved, ...result.evidence.notes].join('; ')}`]
   if (!isOurs(result.client)) return doubts
   const broken = violations(result)
-  const missed = missedGoals(result, service) ?? []
+  const missed = missedGoals(result) ?? []
   return [
     ...doubts,
     ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]),
@@ -129,12 +163,12 @@ export function failoverTable(results: readonly ClientRun[], plan: FailoverPlan)
     `${plan.service} failover`,
     ...(plan.service === 'memcached' ? [] : [`${results[0]?.main.workers ?? 0} workers`]),
     `worst of ${runs}`,
-    `${plan.seconds} s after the fault`,
+    `${[...new Set(results.map(({ seconds }) => seconds))].join(', ')} s after the fault`,
     ...settings,
   ]
   const groups = new Map<string, ClientRun[]>()
   for (const result of results) {
-    const key = `${result.fault} ${result.client} ${result.main.workers}`
+    const key = `${result.row} ${result.client} ${result.main.workers}`
     groups.set(key, [...(groups.get(key) ?? []), result])
   }
   return `${title.join(', ')}\n\n${table(
@@ -145,7 +179,7 @@ export function failoverTable(results: readonly ClientRun[], plan: FailoverPlan)
 
 type Column = readonly [title: string, cell: (runs: readonly ClientRun[]) => string]
 
-const most = (title: string, value: (run: RunResult) => number): Column => [
+const most = (title: string, value: (run: ClientRun) => number): Column => [
   title,
   (runs) => String(Math.round(Math.max(...runs.map(value)))),
 ]
@@ -165,7 +199,7 @@ const least = (title: string, value: (run: RunResult) => number): Column => [
 ]
 
 const FIRST: readonly Column[] = [
-  ['fault', ([run]) => run?.fault ?? ''],
+  ['fault', ([run]) => run?.row ?? ''],
   ['client', ([run]) => run?.subject ?? ''],
 ]
 const COMMON: readonly Column[] = [
@@ -202,15 +236,20 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
     gapOf('read gap', ({ sides }) => sides['reads']?.gap),
     most('read errors', ({ sides }) => (sides['reads'] === undefined ? 0 : errorCount(sides['reads']))),
     ...LAST,
-    ['goal', (runs) => goalCell(runs, 'mysql')],
+    ['goal', goalCell],
   ],
   amqp: [
     ...FIRST,
     ...COMMON,
     most('twice', ({ findings }) => findings.twice),
     gapOf('delivery gap', ({ series }) => series['deliveries']),
+    most('its limit', deliveryLimitMs),
+    gapOf('slower consumer', slowerConsumer),
+    ['left ms', (runs) => left(runs)],
+    note('duplicates', 'duplicates'),
     note('not consumed', 'notConsumed'),
     ...LAST,
+    ['goal', goalCell],
   ],
   memcached: [
     ...FIRST,
@@ -226,12 +265,24 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
     // Gaps below the longest time that the client's process could not run at all mean nothing.
     most('loop delay', ({ loopDelayMs }) => loopDelayMs),
     ...LAST,
-    ['goal', (runs) => goalCell(runs, 'memcached')],
+    ['goal', goalCell],
   ],
 }
 
 function worst(runs: readonly RunResult[]): RunResult {
   return runs.reduce((a, b) => (b.main.gap.ms > a.main.gap.ms ? b : a))
+}
+
+/** Of two processes that consume, the one that was without messages for longer. */
+function slowerConsumer({ series }: RunResult): Gap | undefined {
+  const gaps = Object.entries(series).flatMap(([name, gap]) => (name.startsWith('consumer') ? [gap] : []))
+  return gaps.find(({ hasRecovered }) => !hasRecovered) ?? gaps.toSorted((a, b) => b.ms - a.ms)[0]
+}
+
+/** When the last of the runs has given up every connection to the node, counted from the fault. */
+function left(runs: readonly RunResult[]): string {
+  const times = runs.map(({ findings }) => findings.notes['leftMs'])
+  return times.includes(undefined) ? 'never' : String(Math.round(Math.max(...times.map((ms) => ms ?? 0))))
 }
 
 /** For clients that report it: when the last of the runs has left the node, counted from the fault. */
@@ -240,10 +291,10 @@ function moved(runs: readonly RunResult[]): string {
   return known.length < runs.length ? '-' : String(Math.round(Math.max(...known)))
 }
 
-function goalCell(runs: readonly ClientRun[], service: Service): string {
-  const missed = runs.map((run) => missedGoals(run, service))
+function goalCell(runs: readonly ClientRun[]): string {
+  const missed = runs.map(missedGoals)
   if (missed.includes(undefined)) return '-'
   const count = missed.filter((words) => words !== undefined && words.length > 0).length
   if (count > 0) return `MISSED by ${count}`
-  return middleProblems(service, runs).length === 0 ? 'reached' : 'MISSED by the median'
+  return middleProblems(runs).length === 0 ? 'reached' : 'MISSED by the median'
 }

@@ -38,10 +38,8 @@ export interface Comparison {
   readonly second: Speed
 }
 
-/** What one round of one client took. */
+/** What so many operations in a row took. */
 export interface Round {
-  /** Operations. */
-  readonly count: number
   readonly elapsedMs: number
   readonly cpuMicroseconds: number
 }
@@ -59,17 +57,51 @@ const WARM_MS = 1000
  * clients more than twice as slow.
  */
 export async function compareInTurns(first: Contender, second: Contender, turns: Turns): Promise<Comparison> {
-  const [firsts = [], seconds = []] = await roundsInTurn([first, second], turns)
+  const { inFlight, pairs, roundMs } = turns
+  const slowest = Math.min(await warm(first, inFlight), await warm(second, inFlight))
+  const count = Math.max(inFlight, Math.round((slowest * roundMs) / 1000))
+  const measured = async (contender: Contender): Promise<Round> => {
+    await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
+    return operate(contender, inFlight, count)
+  }
+  return compareRounds(
+    () => measured(first),
+    () => measured(second),
+    { pairs, count },
+  )
+}
+
+/** Compares rounds of `count` operations each, A B B A A B B A and so on. */
+export async function compareRounds(
+  first: () => Promise<Round>,
+  second: () => Promise<Round>,
+  { pairs, count }: { readonly pairs: number; readonly count: number },
+): Promise<Comparison> {
+  const firsts: Round[] = []
+  const seconds: Round[] = []
+  for (let pair = 0; pair < pairs; pair += 1) {
+    const order = [async () => firsts.push(await first()), async () => seconds.push(await second())]
+    for (const round of pair % 2 === 0 ? order : order.reverse()) await round()
+  }
   return {
     ratio: spreadOf(firsts, seconds, ({ elapsedMs }) => elapsedMs),
     cpuRatio: spreadOf(firsts, seconds, ({ cpuMicroseconds }) => cpuMicroseconds),
-    first: speed(firsts),
-    second: speed(seconds),
+    first: speed(firsts, count),
+    second: speed(seconds, count),
   }
 }
 
-/** The same for any number of clients: the rounds of each. */
-export async function roundsInTurn(contenders: readonly Contender[], turns: Turns): Promise<readonly Round[][]> {
+/** What the second took, divided by what the first did, round by round. */
+export function spreadOf(firsts: readonly Round[], seconds: readonly Round[], cost: (round: Round) => number): Spread {
+  const ratios = firsts.flatMap((round, i) => {
+    const other = seconds[i]
+    return other === undefined ? [] : [cost(other) / cost(round)]
+  })
+  return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
+}
+
+/** Any number of clients in turns, each with as many operations as it can do in a round: what one operation took. */
+export async function operationsInTurn(contenders: readonly Contender[], turns: Turns): Promise<readonly Round[][]> {
   const { inFlight, pairs, roundMs } = turns
   const all: { readonly contender: Contender; readonly count: number; readonly rounds: Round[] }[] = []
   for (const contender of contenders) {
@@ -79,19 +111,11 @@ export async function roundsInTurn(contenders: readonly Contender[], turns: Turn
   for (let turn = 0; turn < pairs; turn += 1) {
     for (const { contender, count, rounds } of turn % 2 === 0 ? all : all.toReversed()) {
       await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
-      rounds.push(await operate(contender, inFlight, count))
+      const { elapsedMs, cpuMicroseconds } = await operate(contender, inFlight, count)
+      rounds.push({ elapsedMs: elapsedMs / count, cpuMicroseconds: cpuMicroseconds / count })
     }
   }
   return all.map(({ rounds }) => rounds)
-}
-
-/** What an operation of the second cost, divided by what one of the first did, turn by turn. */
-export function spreadOf(firsts: readonly Round[], seconds: readonly Round[], cost: (round: Round) => number): Spread {
-  const ratios = firsts.flatMap((round, i) => {
-    const other = seconds[i]
-    return other === undefined ? [] : [cost(other) / other.count / (cost(round) / round.count)]
-  })
-  return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
 }
 
 /** Runs for a while and returns operations per second. */
@@ -118,14 +142,14 @@ async function operate({ operate }: Contender, inFlight: number, count: number):
   await Promise.all(Array.from({ length: inFlight }, work))
   const elapsedMs = performance.now() - startedAt
   const { user, system } = process.cpuUsage(cpuBefore)
-  return { count, elapsedMs, cpuMicroseconds: user + system }
+  return { elapsedMs, cpuMicroseconds: user + system }
 }
 
-/** The middle of the rounds of one client. */
-export function speed(rounds: readonly Round[]): Speed {
+/** The middle of rounds of `count` operations. */
+export function speed(rounds: readonly Round[], count: number): Speed {
   const median = (value: (round: Round) => number): number => percentile(rounds.map(value), 0.5)
   return {
-    perSecond: 1000 / median(({ elapsedMs, count }) => elapsedMs / count),
-    cpuMicroseconds: median(({ cpuMicroseconds, count }) => cpuMicroseconds / count),
+    perSecond: (1000 * count) / median(({ elapsedMs }) => elapsedMs),
+    cpuMicroseconds: median(({ cpuMicroseconds }) => cpuMicroseconds) / count,
   }
 }

@@ -2,7 +2,7 @@ import type { MemcachedClient } from '../src/memcached/index.js'
 import { freeze, nodes, thaw } from '../test/cluster/index.js'
 import { type CacheSubject, type OurMemcached, sleep, until } from '../test/harness/index.js'
 import { CACHES } from './catalogue.js'
-import { type Contender, roundsInTurn, speed, type Speed, type Spread, spreadOf } from './in-turns.js'
+import { type Contender, operationsInTurn, speed, type Speed, type Spread, spreadOf } from './in-turns.js'
 import { table } from './table.js'
 
 /** How much is measured. */
@@ -111,13 +111,13 @@ async function compare(
     }
     contenders.push({ operate: () => operate().catch(count) })
   }
-  const rounds = await roundsInTurn(contenders, { inFlight: line.inFlight, pairs: turns, roundMs })
+  const rounds = await operationsInTurn(contenders, { inFlight: line.inFlight, pairs: turns, roundMs })
   const ours = rounds[[...subjects.keys()].indexOf('ours')] ?? []
   return [...subjects.keys()].map((client, i) => {
     const each = rounds[i] ?? []
     const ratio = spreadOf(ours, each, ({ elapsedMs }) => elapsedMs)
     const cpuRatio = spreadOf(ours, each, ({ cpuMicroseconds }) => cpuMicroseconds)
-    return { ...line, client, speed: speed(each), ratio, cpuRatio, failed: failed[i] ?? 0 }
+    return { ...line, client, speed: speed(each, 1), ratio, cpuRatio, failed: failed[i] ?? 0 }
   })
 }
 

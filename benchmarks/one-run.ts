@@ -1,5 +1,5 @@
 /** One run in a process of its own: what a client leaves behind, or dies of, is no business of the next one. */
-import { type FaultName, measure, type RunOptions } from '../test/harness/index.js'
+import { type AmqpSceneOptions, type FaultName, measure, type RunOptions } from '../test/harness/index.js'
 import { CATALOGUE, type Service } from './catalogue.js'
 import { RemoteHands } from './remote-hands.js'
 
@@ -8,8 +8,8 @@ export interface RunRequest {
   readonly service: Service
   readonly subject: string
   readonly fault: FaultName
-  /** @default the scene's own */
-  readonly workers?: number
+  /** The situation of a client of the broker. */
+  readonly scene?: Partial<AmqpSceneOptions>
   readonly options: Pick<RunOptions, 'seconds' | 'warmMs' | 'healAfterMs' | 'target'>
 }
 
@@ -18,5 +18,5 @@ const make = CATALOGUE[request.service][request.subject]
 if (make === undefined) throw new Error(`unknown client ${request.subject}`)
 const progress = (line: string): void => console.error(`  ${line}`)
 const hands = new RemoteHands()
-const result = await measure(make(request.workers), { ...request.options, fault: request.fault, progress, hands })
+const result = await measure(make(request.scene), { ...request.options, fault: request.fault, progress, hands })
 process.send?.(result, () => process.exit(0))

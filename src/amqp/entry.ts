@@ -1,8 +1,15 @@
+import type { Deadline, Deadlines } from '../core/deadlines.js'
 import { TimeoutError } from '../core/errors.js'
-import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import type { Place } from '../core/linked-list.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
-import { PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
+import {
+  type BackpressureError,
+  PublishOutcomeUnknownError,
+  PublishRefusedError,
+  type UnroutableError,
+} from './errors.js'
 
 /** Tells consumers that a message is a copy: 2 on the first repetition. @internal */
 export const ATTEMPT_HEADER = 'x-openstack-ha-attempt'
@@ -13,6 +20,19 @@ export interface Letter {
   readonly routingKey: string
   readonly content: Buffer
   readonly properties: DriverPublishOptions
+}
+
+/** How long a caller waits. @internal */
+export interface Wait extends WaitOptions {
+  readonly timeoutMs: number
+}
+
+/** What all entries of a publisher share. @internal */
+export interface EntryOwner {
+  readonly deadlines: Deadlines
+  /** Why nothing can be sent at present. */
+  readonly whyWaiting: () => Error
+  readonly onSettled: (entry: Entry) => void
 }
 
 /**
@@ -29,6 +49,14 @@ export class Entry {
   returned: UnroutableError | undefined
   /** True while a live channel has it and owes the confirmation. */
   isInFlight = false
+  /** When it was sent last. */
+  sentAt = 0
+  /** Why it has to wait for room in the outbox, while it does. */
+  refusal: BackpressureError | undefined
+  /** The outbox's. */
+  held: Place<Entry> | undefined
+  /** The outbox's. */
+  queued: Place<Entry> | undefined
   #attempts = 0
   #refusals = 0
   #isUncertain = false
@@ -36,27 +64,19 @@ export class Entry {
   #resolve!: () => void
   #reject!: (error: Error) => void
   readonly #startedAt = now()
-  readonly #limit: TimeLimit
-  readonly #forgetSignal: () => void
-  readonly #onSettled: (entry: Entry) => void
+  readonly #owner: EntryOwner
+  readonly #deadline: Deadline
+  #forgetSignal: (() => void) | undefined
 
-  constructor(
-    letter: Letter,
-    wait: WaitOptions & { readonly timeoutMs: number },
-    whyWaiting: () => Error,
-    onSettled: (entry: Entry) => void,
-  ) {
+  constructor(letter: Letter, { timeoutMs, signal }: Wait, owner: EntryOwner) {
     this.letter = letter
-    this.#onSettled = onSettled
+    this.#owner = owner
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#limit = new TimeLimit(wait.timeoutMs, () => {
-      const cause = whyWaiting()
-      this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
-    })
-    this.#forgetSignal = onAbort(wait.signal, () => this.#giveUp(abortReason(wait.signal as AbortSignal)))
+    this.#deadline = owner.deadlines.add(timeoutMs, this)
+    if (signal !== undefined) this.#forgetSignal = onAbort(signal, () => this.#giveUp(abortReason(signal)))
   }
 
   get id(): string {
@@ -76,8 +96,14 @@ export class Entry {
     return this.isInFlight || this.#isUncertain
   }
 
+  /** True if it was sent before and is to be sent again. */
   get isRepetition(): boolean {
     return this.#attempts > 0
+  }
+
+  /** True if it was sent more than once. */
+  get wasRepeated(): boolean {
+    return this.#attempts > 1
   }
 
   /** The properties of the next attempt. Call `sent()` when they are on their way. */
@@ -90,6 +116,7 @@ export class Entry {
   sent(): void {
     this.#attempts += 1
     this.isInFlight = true
+    this.sentAt = now()
     this.returned = undefined
   }
 
@@ -115,11 +142,23 @@ export class Entry {
   settle(error?: Error): void {
     if (this.#isSettled) return
     this.#isSettled = true
-    this.#limit.clear()
-    this.#forgetSignal()
+    this.#deadline.clear()
+    this.#forgetSignal?.()
     if (error === undefined) this.#resolve()
     else this.#reject(error)
-    this.#onSettled(this)
+    this.#owner.onSettled(this)
+  }
+
+  /** It cannot be sent: reported as failed, unless an earlier attempt may have been stored. */
+  fail(error: Error): void {
+    this.isInFlight = false
+    this.settle(this.mayBeStored ? new PublishOutcomeUnknownError(this.id, error.message, error) : error)
+  }
+
+  /** The caller's limit ran out. */
+  onExpired(): void {
+    const cause = this.#owner.whyWaiting()
+    this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
   }
 
   /** The wait ends without a verdict of the broker: what is unknown is reported as unknown. */
@@ -134,6 +173,8 @@ export class Entry {
       this.settle(this.returned)
     } else if (this.#refusals > 0) {
       this.settle(new PublishRefusedError(this.id, this.#refusals))
+    } else if (this.refusal !== undefined && reason instanceof TimeoutError) {
+      this.settle(this.refusal)
     } else {
       this.settle(reason)
     }

@@ -1,24 +1,34 @@
 import { Client } from '../core/client.js'
-import { ClosedError, InvalidOptionError, NoEndpointError } from '../core/errors.js'
-import type { CommonEvents } from '../core/events.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
+import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
 import { Connection, type ConnectionRole } from './connection.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
+import { resolveDeclarations, type Declarations } from './declaration.js'
+import { ask } from './declare.js'
 import type { MessageHandler } from './deliveries.js'
+import type { AmqplibConfirmChannel } from './driver.js'
+import { QueueKindError } from './errors.js'
+import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
-import { checkWait, toLetter, type PublishOptions } from './letter.js'
+import { checkSize, checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
-import { resolveTransportOptions, type ResolvedTransportOptions, type TransportOptions } from './options.js'
+import {
+  resolveHostList,
+  resolveTransportOptions,
+  type ResolvedTransportOptions,
+  type TransportOptions,
+} from './options.js'
 import { Publisher } from './publisher.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type Subscription } from './subscription.js'
 import { Topology } from './topology.js'
-import { Waiters } from './waiters.js'
+import { runOnChannel, type ChannelOptions, type RawChannel } from './with-channel.js'
 
-const DEFAULT_CONSUME_TIMEOUT_MS = 30_000
+const DEFAULT_TIMEOUT_MS = 30_000
+const NO_OPTIONS: PublishOptions = Object.freeze({})
 
 /** The publishing connection that was lost, until it serves again. */
 interface Loss {
@@ -34,16 +44,15 @@ interface Loss {
  * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
  * `failover` is reported, by the publishing one.
  */
-export class AmqpTransport extends Client<CommonEvents> {
+export class AmqpTransport extends Client<AmqpEvents> {
   readonly #options: ResolvedTransportOptions
   readonly #hosts: HostBook
-  readonly #topology = new Topology()
+  readonly #topology: Topology
   readonly #counters: Counters = newCounters()
   readonly #consumers = new Set<ManagedConsumer>()
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
-  readonly #consumerSessions = new Waiters<Session>()
   #loss: Loss | undefined
   #hasConsumed = false
 
@@ -54,6 +63,11 @@ export class AmqpTransport extends Client<CommonEvents> {
     this.#hosts = new HostBook(options.hosts, options.failoverStrategy, {
       onUp: ({ name }) => this.report('hostUp', { host: name, cause: undefined }),
       onDown: ({ name }, cause) => this.report('hostDown', { host: name, cause }),
+      onRefused: (error) => this.report('refused', { host: error.host, vhost: error.vhost, error }),
+    })
+    this.#topology = new Topology(({ host: { name } }, what, error) => {
+      this.#counters.topologyErrors += 1
+      this.report('topologyError', { host: name, what, error })
     })
     this.#publisher = new Publisher({
       maxMessages: options.maxOutboxMessages,
@@ -77,18 +91,17 @@ export class AmqpTransport extends Client<CommonEvents> {
    * least once, and order is not kept then. `body` is sent as it is when it is a Buffer (which is not copied: leave it
    * alone until then) or a string, else as JSON. The exchange `''` delivers to the queue named by `routingKey`.
    *
-   * Rejects with `UnroutableError` (if `mandatory`), `BackpressureError`, the broker's error (reply code in `code`, 404
-   * for an unknown exchange), `TimeoutError` when the limit came before it was sent, and with
-   * `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
+   * Rejects with `UnroutableError` (if `mandatory`), `BackpressureError` when the outbox is full (see `overflow`),
+   * `MessageTooLargeError`, the broker's error (reply code in `code`, 404 for an unknown exchange), `TimeoutError` when
+   * the limit came before it was sent, and with `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
    */
-  async publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions = {}): Promise<void> {
-    this.assertOpen()
-    checkWait(options)
-    const letter = toLetter(exchange, routingKey, body, options)
-    const { timeoutMs = this.#options.publishTimeoutMs, signal, exchangeType } = options
-    if (signal?.aborted === true) throw abortReason(signal)
-    if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
-    await this.#publisher.publish(letter, { timeoutMs, signal })
+  publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions = NO_OPTIONS): Promise<void> {
+    // Not async: the promise of the message itself is handed out, each further one costs as much as the rest.
+    try {
+      return this.#publish(exchange, routingKey, body, options)
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
   }
 
   /**
@@ -106,7 +119,7 @@ export class AmqpTransport extends Client<CommonEvents> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
-      session: (signal) => this.#consumerSessions.next(signal),
+      session: (signal) => this.#connections.consumer.next(signal),
       whyWaiting: () => this.whyUnusable(),
       onClosed: (closed) => {
         this.#consumers.delete(closed)
@@ -114,25 +127,105 @@ export class AmqpTransport extends Client<CommonEvents> {
       },
     })
     this.#consumers.add(consumer)
-    await consumer.start({ timeoutMs: DEFAULT_CONSUME_TIMEOUT_MS, ...wait })
+    await consumer.start({ timeoutMs: DEFAULT_TIMEOUT_MS, ...wait })
     return consumer
+  }
+
+  /**
+   * Declares exchanges, queues and bindings, and declares them again, in the background, after each reconnect.
+   *
+   * Waits until a host can be reached, for 30 s unless told otherwise. Rejects with the broker's first refusal (reply code
+   * in `code`, 406 for an entity that exists with other properties) when everything else has been declared, with
+   * `QueueKindError`, or with `TimeoutError`. What it rejected for is not remembered: call it again. Refusals that come
+   * with a later reconnect are reported by the event `topologyError`.
+   */
+  async declare(declarations: Declarations, wait: WaitOptions = {}): Promise<void> {
+    this.assertOpen()
+    checkWait(wait)
+    const resolved = resolveDeclarations(declarations)
+    await this.#onConsumerSession('declare', wait, (session) => this.#topology.declare(session, resolved))
+    this.#topology.add(resolved)
+  }
+
+  /**
+   * Deletes exchanges and queues, and forgets them and their bindings if they were declared here. One that does not exist
+   * is no error.
+   */
+  async undeclare(
+    names: { readonly exchanges?: readonly string[]; readonly queues?: readonly string[] },
+    wait: WaitOptions = {},
+  ): Promise<void> {
+    this.assertOpen()
+    checkWait(wait)
+    this.#topology.remove(names)
+    await this.#onConsumerSession('undeclare', wait, async (session) => {
+      const channel = await session.openChannel()
+      for (const name of names.queues ?? []) await ask(channel, () => channel.raw.deleteQueue(name))
+      for (const name of names.exchanges ?? []) await ask(channel, () => channel.raw.deleteExchange(name))
+      channel.dismiss()
+    })
+  }
+
+  /**
+   * Runs `fn` on an amqplib channel of its own, for what this class has no method for; the channel is closed afterwards.
+   *
+   * It is a channel of the connection that consumes, where an alarm of the broker stops nothing; do not publish on it. With
+   * `confirm: true` it is a confirm channel of the connection that publishes. Nothing is repeated or restored: when the
+   * connection is lost, amqplib's calls reject. A refused operation ends this channel only, and rejects with the broker's
+   * error. Rejects with `TimeoutError` after `timeoutMs` (30 s), `fn` included.
+   */
+  async withChannel<T, const O extends ChannelOptions>(
+    fn: (channel: RawChannel<O>) => Promise<T>,
+    options?: O,
+  ): Promise<T> {
+    this.assertOpen()
+    const { confirm, timeoutMs = DEFAULT_TIMEOUT_MS, signal }: ChannelOptions = options ?? {}
+    checkWait({ timeoutMs, signal })
+    const connection = this.#connections[confirm === true ? 'publisher' : 'consumer']
+    const run = fn as (channel: AmqplibConfirmChannel) => Promise<T>
+    return runOnChannel((ended) => connection.next(ended), run, { confirm: confirm === true, timeoutMs, signal })
+  }
+
+  /**
+   * Changes the host list while the transport runs: same forms as the option `hosts`.
+   *
+   * A host that stays keeps its connections. Connections to one that is removed move at once: messages that were not
+   * confirmed are sent again, and no caller sees an error. Credentials of a new host are those of the first host before.
+   * @throws InvalidOptionError for a list that cannot work; nothing has changed then.
+   */
+  setHosts(hosts: TransportOptions['hosts']): void {
+    this.assertOpen()
+    this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts))
+    for (const connection of Object.values(this.#connections)) connection.reconsider()
   }
 
   /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
   status(): TransportStatus {
     const { publisher, consumer } = this.#connections
-    const { messages, bytes } = this.#publisher.outbox
+    const { messages, bytes, waiting } = this.#publisher.outbox
     return Object.freeze({
       state: this.state,
       vhost: this.#options.vhost,
       connections: Object.freeze({ publisher: publisher.status(), consumer: consumer.status() }),
       hosts: this.#hosts.status(),
-      outbox: Object.freeze({ messages, bytes }),
+      outbox: Object.freeze({ messages, bytes, waiting }),
       counters: Object.freeze({ ...this.#counters }),
       consumers: Object.freeze([...this.#consumers].map((one) => one.status())),
       availability: this.availability(),
       maxFailoverMs: maxFailoverMs(this.#options),
     })
+  }
+
+  #publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions): Promise<void> {
+    this.assertOpen()
+    checkWait(options)
+    const letter = toLetter(exchange, routingKey, body, options)
+    const { publishTimeoutMs, overflow } = this.#options
+    const { timeoutMs = publishTimeoutMs, signal, exchangeType } = options
+    checkSize(letter.content.length, this.#options)
+    if (signal?.aborted === true) throw abortReason(signal)
+    if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
+    return this.#publisher.publish(letter, { timeoutMs, signal }, (options.overflow ?? overflow) === 'wait')
   }
 
   protected override whyUnusable(): Error {
@@ -155,19 +248,22 @@ export class AmqpTransport extends Client<CommonEvents> {
     this.#liveness.stop()
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
-    this.#consumerSessions.close(reason)
     for (const connection of Object.values(this.#connections)) connection.close(reason)
   }
 
   #connect(role: ConnectionRole): Connection {
     const isPublisher = role === 'publisher'
     const listener = {
-      onUp: (session: Session) => (isPublisher ? this.#publisher.attach(session) : this.#onConsumerUp(session)),
+      onUp: (session: Session) => {
+        if (isPublisher) this.#publisher.attach(session)
+        else this.#onConsumerUp(session)
+        this.#reportBlocked(role, session)
+      },
       onDown: (session: Session, cause: Error) => {
         if (isPublisher) this.#onPublisherDown(session, cause)
-        else this.#consumerSessions.clear()
       },
       onRefused: (error: Error) => this.#onRefused(isPublisher, error),
+      onGivenUp: (error: Error) => this.destroy(error),
     }
     const sibling = isPublisher ? 'consumer' : 'publisher'
     return new Connection(role, this.#options, this.#hosts, listener, () => this.#connections[sibling].session?.host)
@@ -207,9 +303,40 @@ export class AmqpTransport extends Client<CommonEvents> {
   }
 
   #onConsumerUp(session: Session): void {
-    this.#consumerSessions.resolve(session)
+    this.#topology.attach(session)
     if (this.#hasConsumed) void this.#topology.restore(session)
     this.#hasConsumed = true
+  }
+
+  #reportBlocked(role: ConnectionRole, session: Session): void {
+    const { name: host } = session.host
+    const report = (): void => {
+      const reason = session.blockedReason
+      this.report(reason === undefined ? 'unblocked' : 'blocked', { host, role, reason })
+    }
+    if (session.blockedReason !== undefined) report()
+    session.onBlocked(report)
+  }
+
+  /** Runs something that may be repeated on the connection of consumers, on the next one when that is lost. */
+  async #onConsumerSession(what: string, wait: WaitOptions, run: (session: Session) => Promise<void>): Promise<void> {
+    const stop = new AbortController()
+    const repeat = async (): Promise<void> => {
+      for (;;) {
+        const session = await this.#connections.consumer.next(stop.signal)
+        try {
+          await run(session)
+          return
+        } catch (error) {
+          if (session.isOpen || stop.signal.aborted || error instanceof QueueKindError) throw error
+        }
+      }
+    }
+    const late = (elapsedMs: number): Error => {
+      const cause = this.whyUnusable()
+      return new TimeoutError('operation', elapsedMs, `${what}, ${cause.message}`, cause, true)
+    }
+    await waitWithin(repeat(), { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late, (reason) => stop.abort(reason))
   }
 
   #onRefused(isPublisher: boolean, error: Error): void {

@@ -3,6 +3,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 /** One established TCP connection of a process. */
 export interface Connection {
   readonly localPort: number
+  /** `host:port` of this side. */
+  readonly local: string
   /** `host:port` of the other side. */
   readonly remote: string
   /** What the other side has not acknowledged yet, in bytes. */
@@ -21,8 +23,9 @@ export function connections(pids: readonly number[] = [process.pid]): readonly C
       const [, local, remote, state, queues, , , , , inode] = line.trim().split(/\s+/)
       if (state !== ESTABLISHED || local === undefined || remote === undefined || inode === undefined) return []
       if (!own.has(inode)) return []
+      const localPort = Number.parseInt(local.split(':')[1] ?? '', 16)
       const unsentBytes = Number.parseInt(queues?.split(':')[0] ?? '', 16)
-      return [{ localPort: Number.parseInt(local.split(':')[1] ?? '', 16), remote: formatted(remote), unsentBytes }]
+      return [{ localPort, local: formatted(local), remote: formatted(remote), unsentBytes }]
     })
 }
 
