@@ -24,7 +24,7 @@ export interface BatchItem {
 /** What the parts of a batch ask, and what one's answer means; `undefined` is left out of the result. @internal */
 export interface BatchKind<T> {
   readonly kind: OperationKind
-  read(call: Call, router: Router, reply: Reply): T | undefined
+  readonly read: (call: Call, router: Router, reply: Reply) => T | undefined
 }
 
 /** @internal */

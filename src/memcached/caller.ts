@@ -26,7 +26,7 @@ import { encodeCount, encodeValue } from './value.js'
 
 const NO_LEASE: Lease = Object.freeze({ value: undefined, token: undefined, isLeased: false, cas: 0 })
 
-/** What the methods of the client have in common: limits, values and the ways in which several requests make one call. @internal */
+/** What the methods of the client have in common: limits, values, and several requests that make one call. @internal */
 export class Caller {
   readonly #options: ResolvedMemcachedOptions
   readonly #membership: Membership

@@ -8,7 +8,7 @@ export abstract class Call implements Operation {
   abstract readonly kind: OperationKind
   readonly key: string
   readonly hash: number
-  readonly payload: Payload | undefined
+  payload: Payload | undefined
   terms: Terms | undefined
   wantsCas = false
   sentAt = 0

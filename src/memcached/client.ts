@@ -1,6 +1,7 @@
 import { Client } from '../core/client.js'
 import { NoEndpointError, type ClosedError } from '../core/errors.js'
 import type { CommonEvents } from '../core/events.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { DELETE_MANY, GET_MANY, manyOf, SET_MANY, type ManyResult } from './batch.js'
 import { Caller, checkCaller } from './caller.js'
 import { DeleteCall, GetCall, SetCall } from './calls.js'
@@ -13,6 +14,7 @@ import {
   type KeyOnWire,
   type ValueWithToken,
 } from './commands.js'
+import { AuthenticationError } from './errors.js'
 import { wireKey } from './key.js'
 import { Loader, type Load } from './loader.js'
 import { md5Point } from './md5.js'
@@ -59,7 +61,7 @@ export class MemcachedClient extends Client<CommonEvents> {
     this.#membership = new Membership(options, openTransport, {
       onChange: () => this.#onMembershipChange(),
       onHostUp: (host) => this.report('hostUp', { host, cause: undefined }),
-      onHostDown: (host, cause) => this.report('hostDown', { host, cause }),
+      onHostDown: (host, cause) => this.#onHostDown(host, cause),
       onFailover: (event) => this.reportFailover(event),
     })
     this.#router = new Router(this.#membership, options.rejoin)
@@ -321,6 +323,13 @@ export class MemcachedClient extends Client<CommonEvents> {
     })
   }
 
+  /** As of every client; it rejects at once with `AuthenticationError` when all nodes have refused the password. */
+  override async ready(options: WaitOptions = {}): Promise<void> {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) throw refusal
+    await super.ready(options)
+  }
+
   protected whyUnusable(): Error {
     return this.#router.noEndpoint()
   }
@@ -331,7 +340,20 @@ export class MemcachedClient extends Client<CommonEvents> {
 
   protected teardown(reason: ClosedError): void {
     this.#router.close(reason)
+    this.#loader.close(reason)
     this.#membership.stop(reason)
+  }
+
+  #onHostDown(host: string, cause: Error): void {
+    this.report('hostDown', { host, cause })
+    const refusal = this.#refusal()
+    if (refusal !== undefined) this.failReadiness(refusal)
+  }
+
+  /** Why no waiting will help, if that is so. */
+  #refusal(): Error | undefined {
+    const errors = this.#membership.members.map(({ lastError, state }) => (state === 'live' ? undefined : lastError))
+    return errors.every((error) => error instanceof AuthenticationError) ? errors[0] : undefined
   }
 
   #onMembershipChange(): void {

@@ -1,7 +1,7 @@
 import { readValue, SingleCall } from './calls.js'
 import type { CacheNode } from './node.js'
 import type { Router } from './router.js'
-import type { OperationKind, Payload, Reply, Terms } from './transport.js'
+import type { Operation, OperationKind, Payload, Reply, Terms } from './transport.js'
 import { decodeValue, isPlaceholder } from './value.js'
 
 /**
@@ -81,46 +81,50 @@ export class TouchCall extends Command<boolean> {
   }
 }
 
+const PEEK = { kind: 'peek', payload: undefined, terms: undefined } as const
+
 /**
  * A call that depends on what is stored. Where that may be an old value (a node with a watermark, an heir), it is looked
  * at first and deleted when it is: an `add` must not be blocked by it, an `increment` must not count on from it.
  * @internal
  */
 export abstract class ConditionalCall<T> extends Command<T> {
-  readonly #goal: OperationKind
-  readonly #goalTerms: Terms | undefined
+  readonly #goal: Pick<Operation, 'kind' | 'payload' | 'terms'>
   /** Where nothing old is stored: which version of the ring it was told by. */
   #checkedAt = -1
 
   constructor(router: Router, kind: OperationKind, item: KeyOnWire, payload?: Payload, terms?: Terms) {
     super(router, kind, item, payload, terms)
-    this.#goal = kind
-    this.#goalTerms = terms
+    this.#goal = { kind, payload, terms }
   }
 
   override prepare(mustCheck: boolean): boolean {
     const isChecked = !mustCheck || this.#checkedAt === this.ringVersion
-    this.kind = isChecked ? this.#goal : 'peek'
-    this.terms = isChecked ? this.#goalTerms : undefined
+    this.#ask(isChecked ? this.#goal : PEEK)
     this.wantsCas = mustCheck
     return true
   }
 
   override done(reply: Reply): void {
-    if (this.kind === this.#goal || reply.error !== undefined) {
+    if (this.kind === this.#goal.kind || reply.error !== undefined) {
       super.done(reply)
       return
     }
     const isOld = this.kind === 'peek' && reply.status !== 'miss' && !this.router.isFresh(this, reply.cas)
     if (isOld) {
       this.router.counters.staleRefusedCount += 1
-      this.kind = 'delete'
-      this.terms = { cas: reply.cas }
+      this.#ask({ kind: 'delete', payload: undefined, terms: { cas: reply.cas } })
     } else {
       this.#checkedAt = this.ringVersion
       if (!this.prepare(true)) return
     }
     this.router.again(this)
+  }
+
+  #ask({ kind, payload, terms }: Pick<Operation, 'kind' | 'payload' | 'terms'>): void {
+    this.kind = kind
+    this.payload = payload
+    this.terms = terms
   }
 }
 

@@ -154,7 +154,7 @@ export class Connection implements Transport {
     this.#tls = stream
     stream.once('secureConnect', () => this.#onConnected())
     stream.on('data', (chunk: Buffer) => this.#onData(chunk))
-    stream.on('error', (error) => this.#onError(error))
+    stream.on('error', (error: Error) => this.#onError(error))
   }
 
   #onConnected(): void {

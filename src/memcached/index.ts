@@ -28,7 +28,7 @@ export type { ServerOptions } from './server-address.js'
 export type { TlsOptions } from './tls.js'
 export type { MemcachedHostStatus, MemcachedStatus } from './status.js'
 export type { MemcachedCounters } from './router.js'
-export type { NodeState } from './node.js'
+export type { NodeState } from './node-owner.js'
 export * from '../core/public.js'
 export { AuthenticationError, KeyError, ProtocolError, ServerBusyError, ValueTooLargeError } from './errors.js'
 

@@ -1,5 +1,5 @@
 import { backoffDelay } from '../core/backoff.js'
-import { TimeoutError, toError } from '../core/errors.js'
+import { TimeoutError } from '../core/errors.js'
 import { waitWithin } from '../core/time-limit.js'
 import { now, sleep } from '../core/timing.js'
 import type { CasToken, Lease } from './commands.js'
@@ -13,8 +13,8 @@ export interface LoadedKey {
   /** Longest duration of one load. */
   readonly loadTimeoutMs: number
   lease(): Promise<Lease>
-  /** Stores what was loaded by the owner of `token`, or, without one, where nothing is stored. */
-  store(value: unknown, token: CasToken | undefined): Promise<unknown>
+  /** Stores what was loaded by the owner of `token`, or, without one, where nothing is stored. False when it is not. */
+  store(value: unknown, token: CasToken | undefined): Promise<boolean>
   /** Lets somebody else load. */
   revoke(lease: Lease, token: CasToken): Promise<unknown>
 }
@@ -42,9 +42,19 @@ export function leaseSeconds(loadTimeoutMs: number): number {
  */
 export class Loader {
   readonly #running = new Map<string, RunningLoad>()
+  readonly #closing = new AbortController()
 
   /** The value under the key, from the cache, from the load of somebody else, or from `load`. */
-  async get(what: LoadedKey, load: Load<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  get(what: LoadedKey, load: Load<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+    return waitWithin(this.#get(what, load, signal), { signal: this.#closing.signal }, never)
+  }
+
+  /** Rejects everybody who waits, and tells every load that nobody does. */
+  close(reason: Error): void {
+    this.#closing.abort(reason)
+  }
+
+  async #get(what: LoadedKey, load: Load<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
     const startedAt = now()
     const patienceMs = leaseSeconds(what.loadTimeoutMs) * 1000 + LEASE_MARGIN_MS
     for (let attempt = 1; ; attempt += 1) {
@@ -74,27 +84,28 @@ export class Loader {
 
   async #run(what: LoadedKey, load: Load<unknown>, lease: Lease, isWanted: () => boolean): Promise<unknown> {
     const { token } = lease
-    let value: unknown
+    let isStored = false
     try {
-      value = await bounded(load, what.loadTimeoutMs)
-      if (value !== undefined) {
-        // What cannot be stored is the caller's all the same; somebody else may load then.
-        if (token !== undefined || (isWanted() && !lease.isLeased)) await what.store(value, token)
-        return value
-      }
-    } catch (error) {
-      if (token !== undefined) await what.revoke(lease, token)
-      throw error
+      const value = await this.#bounded(load, what.loadTimeoutMs)
+      const mayStore = token !== undefined || (isWanted() && !lease.isLeased)
+      if (value !== undefined && mayStore) isStored = await what.store(value, token)
+      return value
+    } finally {
+      // What is not stored is the caller's all the same, and somebody else may load.
+      if (!isStored && token !== undefined) await what.revoke(lease, token)
     }
-    if (token !== undefined) await what.revoke(lease, token)
-    return undefined
+  }
+
+  #bounded(load: Load<unknown>, timeoutMs: number): Promise<unknown> {
+    const controller = new AbortController()
+    // A microtask later, so that a load that throws at once rejects like any other.
+    const work = Promise.resolve().then(() => load({ signal: controller.signal }))
+    const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, 'load of a value for the cache')
+    const limits = { timeoutMs, signal: this.#closing.signal }
+    return waitWithin(work, limits, late, (reason) => controller.abort(reason))
   }
 }
 
-async function bounded(load: Load<unknown>, timeoutMs: number): Promise<unknown> {
-  const controller = new AbortController()
-  // A microtask later, so that a load that throws at once rejects like any other.
-  const work = Promise.resolve().then(() => load({ signal: controller.signal }))
-  const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, 'load of a value for the cache')
-  return waitWithin(work, { timeoutMs }, late, (reason) => controller.abort(toError(reason)))
+function never(): Error {
+  return new Error('bug: no limit was given')
 }

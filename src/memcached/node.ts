@@ -5,55 +5,16 @@ import { now } from '../core/timing.js'
 import { ask, markOperation, TransportDown } from './control.js'
 import { HeirMarks } from './heir-marks.js'
 import { Journal } from './journal.js'
+import type { NodeOutage, NodeOwner, NodePosition, NodeState } from './node-owner.js'
 import type { ResolvedMemcachedOptions } from './options.js'
 import { rejoin, type Readmission } from './rejoin.js'
 import type { ServerAddress } from './server-address.js'
-import type { Operation, Payload, Transport, TransportFactory, TransportFailure } from './transport.js'
-
-/**
- * `connecting`: not reached yet, requests wait for it. `live`: used. `suspect`: it missed a time limit and is not used
- * until a probe of ours is answered. `dead`: given up, or not reached yet after it was added. `returning`: it answers
- * again and is being made safe. `removed`: not one of the servers any more.
- */
-export type NodeState = 'connecting' | 'live' | 'suspect' | 'dead' | 'returning' | 'removed'
-
-/** What a node tells about itself. @internal */
-export interface NodeOwner {
-  /** It must not be used from now on. Called before its pending requests fail. */
-  onOut(node: CacheNode): void
-  /** It can be used from now on. */
-  onIn(node: CacheNode): void
-  /** It is down, told once per absence; not told when a suspicion was unfounded. */
-  onDown(node: CacheNode, outage: NodeOutage): void
-  /** It is up for the first time, or after `onDown`. */
-  onUp(node: CacheNode): void
-  /** True when one more node may be given up for slowness alone. */
-  mayGiveUpSlowNode(): boolean
-  /** The value that the heir of `node` has under a key, younger than the node's absence. */
-  copyFromHeir(node: CacheNode, key: string): Promise<Payload | undefined>
-}
-
-/** The beginning of an absence. @internal */
-export interface NodeOutage {
-  readonly cause: Error
-  /** From the first sign of trouble until it was not used any more, in milliseconds. */
-  readonly detectedMs: number
-  /** False for a node that was never reached. */
-  readonly wasUsed: boolean
-}
-
-/** Where a node stands among the others. @internal */
-export interface NodePosition {
-  readonly index: number
-  readonly server: ServerAddress
-  /** How often the node that had this place before has been out, for a server that is added again. */
-  readonly absences: number
-  /** True for a node that is added to others that are in use: it waits until it is known to serve nothing old. */
-  readonly joins: boolean
-}
+import type { Operation, Transport, TransportFactory, TransportFailure } from './transport.js'
 
 const JOURNAL_BYTES = 4 * 1024 * 1024
 const PROBE_GROWTH = 1.5
+/** A node that nobody asks anything is asked for a sign of life so often; a call would find out too late for itself. */
+const IDLE_CHECK_MS = 1000
 /** A node that lived shorter than this is flapping: the next probe is not sent at once. */
 const STABLE_AFTER_MS = 5000
 
@@ -93,6 +54,7 @@ export class CacheNode {
   #mustSettle = false
   #flaps = 0
   #timer: NodeJS.Timeout | undefined
+  #idleCheck: NodeJS.Timeout | undefined
   #isStopped = false
 
   constructor(
@@ -175,6 +137,7 @@ export class CacheNode {
   stop(error: Error): void {
     this.#isStopped = true
     clearTimeout(this.#timer)
+    clearInterval(this.#idleCheck)
     for (const connection of this.#connections.splice(0)) connection.cut(error)
     this.#probe?.cut(error)
   }
@@ -232,9 +195,7 @@ export class CacheNode {
       { ...this.#options, server: this.server },
       {
         onReady: () => this.#onReady(transport),
-        onDown: (failure) => {
-          if (this.#connections.includes(transport)) this.#takeOut(failure)
-        },
+        onDown: (failure) => this.#onConnectionDown(transport, failure),
       },
     )
     return transport
@@ -248,7 +209,16 @@ export class CacheNode {
     this.#announceIn()
   }
 
+  #onConnectionDown(transport: Transport, failure: TransportFailure): void {
+    if (!this.#connections.includes(transport)) return
+    const others = this.#connections.filter((other) => other !== transport)
+    // A server that has no room for one more connection is not dead: the others do.
+    if (failure.kind === 'busy' && others.length > 0 && this.state === 'live') this.#connections = others
+    else this.#takeOut(failure)
+  }
+
   #takeOut(failure: TransportFailure): void {
+    clearInterval(this.#idleCheck)
     const connections = this.#connections.splice(0)
     this.#absences += 1
     this.#evictionCount += 1
@@ -307,7 +277,7 @@ export class CacheNode {
       journal: this.journal,
       lastCas: this.#lastCas,
       watermark: this.#watermark,
-      isElsewhere: address !== this.#address,
+      isElsewhere: this.#address !== undefined && address !== this.#address,
       mustSettle: this.#mustSettle,
       outMs: () => now() - this.#outAt,
       pause: (ms) => this.#pause(ms),
@@ -330,6 +300,16 @@ export class CacheNode {
     this.#inAt = now()
     this.#isGivenUpAsSlow = false
     this.#lifecycle.enter('live')
+    this.#idleCheck = setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref()
+  }
+
+  #checkIdle(): void {
+    if (this.#watermark === Infinity) this.outdate()
+    const missing = this.#options.connectionsPerNode - this.#connections.length
+    this.#connections.push(...this.#openConnections(missing))
+    for (const connection of this.#connections) {
+      if (connection.pending === 0) ask(connection, 'noop').catch(() => undefined)
+    }
   }
 
   #announceIn(): void {
@@ -345,6 +325,7 @@ export class CacheNode {
     this.#lastError = failure?.error ?? toError(error)
     const isSlow = failure?.kind === 'silent'
     this.#mustSettle ||= isSlow
+    this.#outage ??= { cause: this.#lastError, detectedMs: now() - this.#outAt, wasUsed: false }
     if (this.state !== 'dead') {
       const isGivenUp = failure?.kind === 'lost' || (isSlow && this.#owner.mayGiveUpSlowNode())
       this.#isGivenUpAsSlow = isGivenUp && isSlow

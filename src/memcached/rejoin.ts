@@ -30,7 +30,7 @@ export interface ReturningNode {
   outMs(): number
   pause(ms: number): Promise<void>
   /** The value that an heir has under a key, to be copied; `undefined` when nothing is copied. */
-  copyFromHeir(key: string): Promise<Payload | undefined>
+  readonly copyFromHeir: (key: string) => Promise<Payload | undefined>
 }
 
 /** How the node may be used. @internal */

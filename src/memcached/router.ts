@@ -124,6 +124,10 @@ export class Router {
   }
 
   #send(call: Call): void {
+    if (this.#closedBy !== undefined) {
+      call.reject(this.#closedBy)
+      return
+    }
     const { ring, nodes } = this.#membership
     const node = nodes[ring.owner(call.hash, call.key)]
     if (node === undefined) {

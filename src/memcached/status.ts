@@ -1,7 +1,8 @@
 import type { AvailabilityStatus } from '../core/availability.js'
 import type { ClientState } from '../core/client.js'
 import type { Membership } from './membership.js'
-import type { CacheNode, NodeState } from './node.js'
+import type { CacheNode } from './node.js'
+import type { NodeState } from './node-owner.js'
 import type { MemcachedCounters } from './router.js'
 import type { Shares } from './selector.js'
 

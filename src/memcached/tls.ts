@@ -26,7 +26,7 @@ export function resolveTls(read: OptionReader): TlsOptions | undefined {
     const files = paths.map(([name, path]) => [name, readFile(read, name, path)] as const)
     return Object.freeze({ ...Object.fromEntries(files), ...(ciphers === undefined ? {} : { ciphers }) })
   }
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (typeof given !== 'object' || Array.isArray(given)) {
     throw read.problem('tls', "must be true, false or an object of Node's TLS options")
   }
   return Object.freeze({ ...given })

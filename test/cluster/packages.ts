@@ -25,7 +25,12 @@ const NEEDED: Readonly<Record<Kind, readonly Evidence[]>> = {
     ['/usr/bin/erl_call', 'erlang-base'],
     ['/usr/lib/python3/dist-packages/oslo_messaging', 'python3-oslo.messaging'],
   ],
-  memcached: [['/usr/bin/memcached', 'memcached']],
+  memcached: [
+    ['/usr/bin/memcached', 'memcached'],
+    ['/usr/lib/python3/dist-packages/pymemcache', 'python3-pymemcache'],
+    ['/usr/sbin/saslpasswd2', 'sasl2-bin'],
+    ['/usr/lib/x86_64-linux-gnu/sasl2/libplain.so', 'libsasl2-modules'],
+  ],
 }
 
 const POLICY = '/usr/sbin/policy-rc.d'

@@ -11,10 +11,11 @@ interface Item {
   readonly value: Buffer
   readonly flags: string
   readonly cas: number
+  readonly ttl: string
 }
 
 /**
- * A memcached of a few commands (`mg ms md mn flush_all`) on 127.0.0.1, that misbehaves as told.
+ * A memcached of a few commands (`mg ms md ma mn flush_all`) on a loopback address, that misbehaves as told.
  *
  * It keeps its values and its CAS counter while it is frozen or closed, as a process that was only cut off.
  */
@@ -28,26 +29,36 @@ export class FakeMemcached {
   onConnection: ((socket: Socket) => boolean) | undefined
   readonly sockets: Set<Socket> = new Set()
   #server: Server | undefined
-  #port = 0
+  readonly #host: string
+  #port: number
   #cas = 0
   /** Commands that came while frozen, to be run at the thaw. */
   #held: (() => void)[] | undefined
 
-  static async start(): Promise<FakeMemcached> {
-    const fake = new FakeMemcached()
+  static async start(host = '127.0.0.1', port = 0): Promise<FakeMemcached> {
+    const fake = new FakeMemcached(host, port)
     await fake.listen()
     return fake
   }
 
+  private constructor(host: string, port: number) {
+    this.#host = host
+    this.#port = port
+  }
+
   get name(): string {
-    return `127.0.0.1:${this.#port}`
+    return `${this.#host}:${this.#port}`
+  }
+
+  get port(): number {
+    return this.#port
   }
 
   /** Listens, on the same port as before. */
   async listen(): Promise<void> {
     const server = createServer((socket) => this.#serve(socket))
     this.#server = server
-    server.listen(this.#port, '127.0.0.1')
+    server.listen(this.#port, this.#host)
     await once(server, 'listening')
     this.#port = (server.address() as AddressInfo).port
   }
@@ -60,6 +71,17 @@ export class FakeMemcached {
     if (server === undefined) return
     server.close()
     await once(server, 'close')
+  }
+
+  /** Forgets everything, as a process that is started again. */
+  restart(): void {
+    this.items.clear()
+    this.#cas = 0
+  }
+
+  /** Does what a command asks for, without an answer. */
+  run(command: string): void {
+    this.#answer(command, Buffer.alloc(0))
   }
 
   resetAll(): void {
@@ -80,7 +102,7 @@ export class FakeMemcached {
 
   set(key: string, value: string): void {
     this.#cas += 1
-    this.items.set(key, { value: Buffer.from(value), flags: '16', cas: this.#cas })
+    this.items.set(key, { value: Buffer.from(value), flags: '16', cas: this.#cas, ttl: '-1' })
   }
 
   text(key: string): string | undefined {
@@ -120,21 +142,48 @@ export class FakeMemcached {
     if (socket.writable) socket.write(tagged(Buffer.from(answer), tag))
   }
 
+  #store(key: string, item: Omit<Item, 'cas'>): Item {
+    this.#cas += 1
+    const stored = { ...item, cas: this.#cas }
+    this.items.set(key, stored)
+    return stored
+  }
+
   #answer(command: string, body: Buffer): string | Buffer {
     const [verb, key = '', ...flags] = command.split(' ')
     const item = this.items.get(key)
-    const cas = flags.includes('c')
+    const given = (letter: string): string | undefined => flags.find((flag) => flag.startsWith(letter))?.slice(1)
+    const cas = flags.includes('c') ? (current: number): string => ` c${current}` : (): string => ''
+    if (item !== undefined && given('C') !== undefined && given('C') !== `${item.cas}`) return 'EX\r\n'
     switch (verb) {
       case 'mg': {
-        if (item === undefined) return 'EN\r\n'
-        const head = `VA ${item.value.length} f${item.flags}${cas ? ` c${item.cas}` : ''}\r\n`
-        return Buffer.concat([Buffer.from(head), item.value, Buffer.from('\r\n')])
+        if (item === undefined && given('N') === undefined) return 'EN\r\n'
+        const leased = this.items.has(key) ? '' : ' W'
+        const {
+          value,
+          flags: marks,
+          cas: id,
+          ttl,
+        } = item ?? this.#store(key, { value: Buffer.alloc(0), flags: '0', ttl: '9' })
+        if (!flags.includes('v')) return `HD${cas(id)}\r\n`
+        const ttlShown = flags.includes('t') ? ` t${ttl}` : ''
+        const head = `VA ${value.length} f${marks}${cas(id)}${ttlShown}${leased}\r\n`
+        return Buffer.concat([Buffer.from(head), value, Buffer.from('\r\n')])
       }
       case 'ms': {
-        this.#cas += 1
-        const given = flags.find((flag) => flag.startsWith('F'))
-        this.items.set(key, { value: body, flags: given?.slice(1) ?? '0', cas: this.#cas })
-        return cas ? `HD c${this.#cas}\r\n` : 'HD\r\n'
+        const mode = given('M') ?? 'S'
+        if (item === undefined && given('C') !== undefined) return 'NF\r\n'
+        if ((mode === 'E') !== (item === undefined) && mode !== 'S') return 'NS\r\n'
+        const value = mode === 'A' && item !== undefined ? Buffer.concat([item.value, body]) : body
+        const time = given('T') ?? '0'
+        const stored = this.#store(key, { value, flags: given('F') ?? '0', ttl: time === '0' ? '-1' : time })
+        return `HD${cas(stored.cas)}\r\n`
+      }
+      case 'ma': {
+        if (item === undefined) return 'NF\r\n'
+        const count = `${BigInt(item.value.toString()) + BigInt(given('D') ?? 1)}`
+        this.#store(key, { ...item, value: Buffer.from(count) })
+        return `VA ${count.length}\r\n${count}\r\n`
       }
       case 'md':
         return this.items.delete(key) ? 'HD\r\n' : 'NF\r\n'

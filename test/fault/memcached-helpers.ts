@@ -10,8 +10,12 @@ export async function endAll(): Promise<void> {
   await Promise.all(open.splice(0).map((one) => one.end()))
 }
 
-export async function startFakes(count: number): Promise<FakeMemcached[]> {
-  const fakes = await Promise.all(Array.from({ length: count }, () => FakeMemcached.start()))
+/** With `hosts`, all on the port that the first one got. */
+export async function startFakes(count: number, hosts?: readonly string[]): Promise<FakeMemcached[]> {
+  const first = await FakeMemcached.start(hosts?.[0])
+  const port = hosts === undefined ? 0 : first.port
+  const others = Array.from({ length: count - 1 }, (_, i) => FakeMemcached.start(hosts?.[i + 1], port))
+  const fakes = [first, ...(await Promise.all(others))]
   for (const fake of fakes) open.push({ end: () => fake.crash() })
   return fakes
 }
