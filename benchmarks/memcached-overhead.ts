@@ -14,7 +14,7 @@ export interface CacheOverheadPlan {
   readonly roundMs: number
 }
 
-/** One client at one kind of work. */
+/** One client at one kind of work; one that lost an operation before it was measured has none. */
 export interface CacheOverhead {
   readonly client: string
   readonly work: Work
@@ -113,11 +113,12 @@ async function compare(
   }
   const rounds = await operationsInTurn(contenders, { inFlight: line.inFlight, pairs: turns, roundMs })
   const ours = rounds[[...subjects.keys()].indexOf('ours')] ?? []
-  return [...subjects.keys()].map((client, i) => {
+  return [...subjects.keys()].flatMap((client, i) => {
     const each = rounds[i] ?? []
+    if (each.length === 0) return []
     const ratio = spreadOf(ours, each, ({ elapsedMs }) => elapsedMs)
     const cpuRatio = spreadOf(ours, each, ({ cpuMicroseconds }) => cpuMicroseconds)
-    return { ...line, client, speed: speed(each, 1), ratio, cpuRatio, failed: failed[i] ?? 0 }
+    return [{ ...line, client, speed: speed(each, 1), ratio, cpuRatio, failed: failed[i] ?? 0 }]
   })
 }
 
