@@ -21,13 +21,21 @@ const GOALS: Readonly<Partial<Record<FaultName, Goal>>> = {
 }
 
 /** The goals of the memcached client that a run has missed, in words; undefined when there is none for it. */
-export function missedCacheGoals({ client, fault, main, findings }: ClientRun): readonly string[] | undefined {
+export function missedCacheGoals({
+  client,
+  fault,
+  main,
+  findings,
+  loopDelayMs,
+}: ClientRun): readonly string[] | undefined {
   const goal = GOALS[fault]
   if (goal === undefined || client !== 'ours') return undefined
   const { share = 0, inherited = 0 } = findings.notes
   const ms = main.gap.hasRecovered ? main.gap.ms : Infinity
   return [
-    ...(ms > goal.gapMs ? [`gap ${ms.toFixed(1)} > ${goal.gapMs} ms`] : []),
+    ...(ms > goal.gapMs
+      ? [`gap ${ms.toFixed(1)} > ${goal.gapMs} ms (the process itself stood still for ${loopDelayMs.toFixed(1)})`]
+      : []),
     ...(errorCount(main) > 0 ? [`${errorCount(main)} errors`] : []),
     ...(main.unsettled > 0 ? [`${main.unsettled} unsettled`] : []),
     ...(findings.moved > 0 ? [`${findings.moved} keys of healthy nodes moved`] : []),
