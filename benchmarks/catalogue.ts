@@ -32,9 +32,21 @@ const amqp =
   (client: string) =>
   (options: Partial<AmqpSceneOptions> = {}): Scene =>
     new AmqpScene(messageSubject(client), { ...options, module: AMQP_CLIENTS, client })
-const memcached = (make: () => CacheSubject) => (): Scene => new MemcachedScene(make())
+const memcached =
+  (make: () => CacheSubject): MakeScene =>
+  ({ workers } = {}) =>
+    new MemcachedScene(make(), workers === undefined ? {} : { workers })
 
-/** The situation is only the broker's clients' to choose. */
+/** The cache clients themselves. */
+export const CACHES: Readonly<Record<string, () => CacheSubject>> = {
+  ours: () => new OurMemcached(OUR_ADDRESS),
+  memjs: () => new Memjs(),
+  memcached: () => new Memcached(),
+  memcache: () => new Memcache(),
+  'memcache-client': () => new MemcacheClient(),
+}
+
+/** The situation is the broker's clients' to choose; of the cache only the workers. */
 export type MakeScene = (options?: Partial<AmqpSceneOptions>) => Scene
 
 /** Every client that is measured, by the name that the command line has for it; ours begin with `ours`. */
@@ -50,13 +62,7 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, MakeSce
     'mysql2-haproxy-check': mysql(() => new Mysql2BehindHaproxy(true)),
   },
   amqp: Object.fromEntries(Object.keys(MESSAGE_CLIENTS).map((client) => [client, amqp(client)])),
-  memcached: {
-    ours: memcached(() => new OurMemcached(OUR_ADDRESS)),
-    memjs: memcached(() => new Memjs()),
-    memcached: memcached(() => new Memcached()),
-    memcache: memcached(() => new Memcache()),
-    'memcache-client': memcached(() => new MemcacheClient()),
-  },
+  memcached: Object.fromEntries(Object.entries(CACHES).map(([name, make]) => [name, memcached(make)])),
 }
 
 /** The client that chaos is for, unless another one is asked for. */

@@ -12,12 +12,17 @@ import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-up
 import type { TransferFault } from './for-update/run.js'
 import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
+import { cacheOverhead, cacheOverheadTable, missedOverheadGoals } from './memcached-overhead.js'
+import { isRingFast, ringCosts, ringTable } from './ring.js'
+import { splitView, splitViewTable } from './split-view/index.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
-       npm run bench -- overhead mysql|amqp [options]
+       npm run bench -- overhead mysql|amqp|memcached [options]
        npm run bench -- outage amqp [options]
        npm run bench -- for-update [options]
+       npm run bench -- ring
+       npm run bench -- split-view [--seconds S]
 
 failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
@@ -28,9 +33,10 @@ failover: how long clients are without service, and what their callers are told
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at after the fault (15; of amqp what the row takes)
 
-overhead: what ours costs, compared with the driver below it
-  --runs N        pairs of rounds for each line of the table (100)
+overhead: what ours costs, compared with the driver below it, or with other clients of memcached
+  --runs N        pairs of rounds for each line of the table (100; of memcached 40)
   --round-ms MS   how long one round takes (50)
+  --peers LIST    of memcached: clients by name (all)
 
 outage: no broker at all for --seconds S (600) while 5,000 messages per second are offered
 
@@ -41,6 +47,11 @@ for-update: SELECT ... FOR UPDATE transfers in several processes, the writer los
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at before and after the fault (6)
   --turns N       turns in which the rates are compared, without fault; 0 leaves that out (15)
+
+ring: what an eviction and a look-up cost in the ring of memcached nodes
+
+split-view: what processes that do not see the same nodes of memcached read of each other's writes, and for how long
+  --seconds S     how long the view is split (3)
 
   --json FILE     write everything that was measured to a file
   --suspect-timeout-ms MS, --net-ticktime S   change the clusters for these runs
@@ -72,6 +83,7 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     })
   },
   overhead: async (service, values) => {
+    if (service === 'memcached') return memcachedOverhead(values)
     if (service === 'amqp') return overheadOfAmqp(values)
     if (service !== 'mysql') throw new Error(USAGE)
     const plan = { pairs: count(values.runs ?? '100'), roundMs: count(values['round-ms']) }
@@ -81,6 +93,23 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       save(values, results)
       console.log(overheadTable(results, plan))
       return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  ring: (_service, values) => {
+    const costs = ringCosts()
+    save(values, costs)
+    console.log(ringTable(costs))
+    return Promise.resolve(isRingFast(costs))
+  },
+  'split-view': async (_service, values) => {
+    const plan = { splitMs: count(values.seconds ?? '3') * 1000, afterMs: 8000 }
+    const options = upOptions(values)
+    return onCluster('memcached', options, async () => {
+      for (const writer of ['lives', 'dies'] as const) {
+        const views = await claimed('memcached', options, () => splitView(writer, plan))
+        console.log(`${splitViewTable(writer, views, plan)}\n`)
+      }
+      return true
     })
   },
   outage: async (service, values) => {
@@ -117,6 +146,21 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       return problems.length === 0
     })
   },
+}
+
+async function memcachedOverhead(values: Values): Promise<boolean> {
+  const subjects = ['ours', ...chosen('memcached', values.peers).filter((name) => !isOurs(name))]
+  const plan = { subjects, turns: count(values.runs ?? '40'), roundMs: count(values['round-ms']) }
+  if (subjects.length > 1) installPeers()
+  const options = upOptions(values)
+  return onCluster('memcached', options, async () => {
+    const results = await claimed('memcached', options, () => cacheOverhead(plan, progress))
+    save(values, results)
+    console.log(cacheOverheadTable(results, plan))
+    const missed = missedOverheadGoals(results)
+    for (const words of missed) console.log(`\n${words}`)
+    return missed.length === 0
+  })
 }
 
 try {

@@ -1,4 +1,4 @@
-import { percentile } from '../test/harness/index.js'
+import { percentile, within } from '../test/harness/index.js'
 
 /** One of two clients that are compared at the same operation. */
 export interface Contender {
@@ -48,6 +48,8 @@ export interface Round {
 const WARM_SHARE = 0.2
 /** The optimizing compiler is done with both long before. */
 const WARM_MS = 1000
+/** More than a hundred times what a round takes. */
+const ROUND_LIMIT_MS = 15_000
 
 /**
  * Lets two clients do the same work in turns, A B B A A B B A and so on, in many short rounds.
@@ -83,19 +85,54 @@ export async function compareRounds(
     const order = [async () => firsts.push(await first()), async () => seconds.push(await second())]
     for (const round of pair % 2 === 0 ? order : order.reverse()) await round()
   }
-  const spread = (cost: (round: Round) => number): Spread => {
-    const ratios = firsts.flatMap((round, i) => {
-      const other = seconds[i]
-      return other === undefined ? [] : [cost(other) / cost(round)]
-    })
-    return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
-  }
   return {
-    ratio: spread(({ elapsedMs }) => elapsedMs),
-    cpuRatio: spread(({ cpuMicroseconds }) => cpuMicroseconds),
+    ratio: spreadOf(firsts, seconds, ({ elapsedMs }) => elapsedMs),
+    cpuRatio: spreadOf(firsts, seconds, ({ cpuMicroseconds }) => cpuMicroseconds),
     first: speed(firsts, count),
     second: speed(seconds, count),
   }
+}
+
+/** What the second took, divided by what the first did, round by round. */
+export function spreadOf(firsts: readonly Round[], seconds: readonly Round[], cost: (round: Round) => number): Spread {
+  const ratios = firsts.flatMap((round, i) => {
+    const other = seconds[i]
+    return other === undefined ? [] : [cost(other) / cost(round)]
+  })
+  return { low: percentile(ratios, 0.25), median: percentile(ratios, 0.5), high: percentile(ratios, 0.75) }
+}
+
+/**
+ * Any number of clients in turns, each with as many operations as it can do in a round: what one operation took.
+ *
+ * A client that loses an operation would hold up all others for ever: it has no more rounds from then on.
+ */
+export async function operationsInTurn(contenders: readonly Contender[], turns: Turns): Promise<readonly Round[][]> {
+  const { inFlight, pairs, roundMs } = turns
+  const all: { readonly contender: Contender; readonly count: number; readonly rounds: Round[] }[] = []
+  const hung = new Set<Contender>()
+  const unlessHung = async <T>(contender: Contender, work: () => Promise<T>): Promise<T | undefined> => {
+    if (hung.has(contender)) return undefined
+    return within(ROUND_LIMIT_MS, 'round', work()).catch(() => {
+      hung.add(contender)
+      return undefined
+    })
+  }
+  for (const contender of contenders) {
+    const perSecond = (await unlessHung(contender, () => warm(contender, inFlight))) ?? 0
+    all.push({ contender, count: Math.max(inFlight, Math.round((perSecond * roundMs) / 1000)), rounds: [] })
+  }
+  for (let turn = 0; turn < pairs; turn += 1) {
+    for (const { contender, count, rounds } of turn % 2 === 0 ? all : all.toReversed()) {
+      const round = await unlessHung(contender, async () => {
+        await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
+        return operate(contender, inFlight, count)
+      })
+      if (round === undefined) continue
+      rounds.push({ elapsedMs: round.elapsedMs / count, cpuMicroseconds: round.cpuMicroseconds / count })
+    }
+  }
+  return all.map(({ rounds }) => rounds)
 }
 
 /** Runs for a while and returns operations per second. */
@@ -125,7 +162,8 @@ async function operate({ operate }: Contender, inFlight: number, count: number):
   return { elapsedMs, cpuMicroseconds: user + system }
 }
 
-function speed(rounds: readonly Round[], count: number): Speed {
+/** The middle of rounds of `count` operations. */
+export function speed(rounds: readonly Round[], count: number): Speed {
   const median = (value: (round: Round) => number): number => percentile(rounds.map(value), 0.5)
   return {
     perSecond: (1000 * count) / median(({ elapsedMs }) => elapsedMs),

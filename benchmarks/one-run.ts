@@ -1,6 +1,7 @@
 /** One run in a process of its own: what a client leaves behind, or dies of, is no business of the next one. */
 import { type AmqpSceneOptions, type FaultName, measure, type RunOptions } from '../test/harness/index.js'
 import { CATALOGUE, type Service } from './catalogue.js'
+import { RemoteHands } from './remote-hands.js'
 
 /** What the parent asks for. */
 export interface RunRequest {
@@ -16,5 +17,6 @@ const request = JSON.parse(process.argv[2] ?? 'null') as RunRequest
 const make = CATALOGUE[request.service][request.subject]
 if (make === undefined) throw new Error(`unknown client ${request.subject}`)
 const progress = (line: string): void => console.error(`  ${line}`)
-const result = await measure(make(request.scene), { ...request.options, fault: request.fault, progress })
+const hands = new RemoteHands()
+const result = await measure(make(request.scene), { ...request.options, fault: request.fault, progress, hands })
 process.send?.(result, () => process.exit(0))

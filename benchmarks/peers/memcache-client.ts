@@ -4,6 +4,7 @@ import { load } from './load.js'
 interface Client {
   set(key: string, value: string): Promise<unknown>
   get(key: string): Promise<{ readonly value: unknown } | undefined>
+  get(keys: readonly string[]): Promise<Readonly<Record<string, unknown>>>
   shutdown(): void
 }
 
@@ -34,6 +35,10 @@ export class MemcacheClient implements CacheSubject {
   async get(key: string): Promise<string | undefined> {
     const found = await this.#client?.get(key)
     return typeof found?.value === 'string' ? found.value : undefined
+  }
+
+  async getMany(keys: readonly string[]): Promise<number> {
+    return Object.keys((await this.#client?.get(keys)) ?? {}).length
   }
 
   close(): Promise<void> {

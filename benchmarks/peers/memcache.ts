@@ -4,6 +4,7 @@ import { load } from './load.js'
 interface Client {
   set(key: string, value: string): Promise<boolean>
   get(key: string): Promise<unknown>
+  gets(keys: string[]): Promise<ReadonlyMap<string, unknown>>
   on(event: string, listener: () => void): void
   disconnect(): Promise<void>
 }
@@ -30,6 +31,10 @@ export class Memcache implements CacheSubject {
   async get(key: string): Promise<string | undefined> {
     const value = await this.#client?.get(key)
     return typeof value === 'string' ? value : undefined
+  }
+
+  async getMany(keys: readonly string[]): Promise<number> {
+    return (await this.#client?.gets([...keys]))?.size ?? 0
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ type Callback = (error: unknown, value?: string | false) => void
 interface Client {
   set(key: string, value: string, lifetime: number, callback: Callback): void
   get(key: string, callback: Callback): void
+  getMulti(keys: readonly string[], callback: (error: unknown, values: Readonly<Record<string, string>>) => void): void
   end(): void
 }
 
@@ -35,6 +36,15 @@ export class Memcached implements CacheSubject {
       this.#client?.get(key, (error, value) => {
         if (error) reject(toError(error))
         else resolve(value === false ? undefined : value)
+      })
+    })
+  }
+
+  getMany(keys: readonly string[]): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#client?.getMulti(keys, (error, values) => {
+        if (error) reject(toError(error))
+        else resolve(Object.keys(values).length)
       })
     })
   }

@@ -1,4 +1,5 @@
 import { Connection } from './connection.js'
+import { ProtocolError } from './errors.js'
 import { MetaParser } from './meta-parser.js'
 import type { Outbox } from './outbox.js'
 import type { Codec, Operation, OperationKind, Payload, Reply, Terms, TransportFactory } from './transport.js'
@@ -18,30 +19,30 @@ function storeLine({ kind, key, wantsCas, terms }: Operation, { size, flags, exp
   return `ms ${key} ${size} T${expiry} F${flags}${tail}\r\n`
 }
 
-/** A request without a value. */
-function line(kind: OperationKind, key: string, terms: Terms): string {
+/** A request without a value; `tag` is for those that are answered with one. */
+function line(kind: OperationKind, key: string, terms: Terms, tag: number): string {
   const compare = terms.cas === undefined ? '' : ` C${terms.cas}`
   switch (kind) {
     case 'delete':
       return `md ${key}${compare}\r\n`
     case 'gets':
-      return `mg ${key} v f c\r\n`
+      return `mg ${key} v f c O${tag}\r\n`
     case 'copy':
-      return `mg ${key} v f c t\r\n`
+      return `mg ${key} v f c t O${tag}\r\n`
     case 'getAndTouch':
-      return `mg ${key} v f c T${terms.expiry ?? 0}\r\n`
+      return `mg ${key} v f c T${terms.expiry ?? 0} O${tag}\r\n`
     case 'touch':
       return `mg ${key} c T${terms.expiry ?? 0}\r\n`
     case 'peek':
       return `mg ${key} c\r\n`
     case 'lease':
-      return `mg ${key} v f c N${terms.leaseSeconds ?? 1}${terms.staleSeconds ? ` R${terms.staleSeconds}` : ''}\r\n`
+      return `mg ${key} v f c N${terms.leaseSeconds ?? 1}${terms.staleSeconds ? ` R${terms.staleSeconds}` : ''} O${tag}\r\n`
     case 'revoke':
       return `md ${key} I${compare}\r\n`
     case 'increment':
-      return `ma ${key} v D${terms.delta ?? 1n}\r\n`
+      return `ma ${key} v D${terms.delta ?? 1n} O${tag}\r\n`
     case 'decrement':
-      return `ma ${key} v MD D${terms.delta ?? 1n}\r\n`
+      return `ma ${key} v MD D${terms.delta ?? 1n} O${tag}\r\n`
     case 'flush':
       return 'flush_all\r\n'
     case 'version':
@@ -53,12 +54,26 @@ function line(kind: OperationKind, key: string, terms: Terms): string {
   }
 }
 
-/** memcached's meta protocol, of memcached 1.6 and later. */
+/** Requests are numbered up to this, then anew: more than are in flight when an answer is taken for another one's. */
+const TAGS = 4096
+
+/**
+ * memcached's meta protocol, of memcached 1.6 and later.
+ *
+ * Requests for a value carry a number that comes back with it: an answer that was sent twice, or not at all, would
+ * otherwise give a caller the value of another key.
+ */
 class MetaCodec implements Codec {
+  readonly #name: string
   readonly #parser: MetaParser
+  readonly #onReply: (reply: Reply) => void
+  #sent = 0
+  #answered = 0
 
   constructor(name: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
-    this.#parser = new MetaParser(name, maxValueBytes, onReply)
+    this.#name = name
+    this.#onReply = onReply
+    this.#parser = new MetaParser(name, maxValueBytes, (reply, tag) => this.#check(reply, tag))
   }
 
   greeting(username: string, password: string): string {
@@ -67,19 +82,30 @@ class MetaCodec implements Codec {
 
   encode(operation: Operation, out: Outbox): void {
     const { kind, key, payload } = operation
+    const tag = this.#sent
+    this.#sent = (tag + 1) % TAGS
     if (kind === 'get') {
-      out.line(operation.wantsCas ? `mg ${key} v f c\r\n` : `mg ${key} v f\r\n`)
+      out.line(operation.wantsCas ? `mg ${key} v f c O${tag}\r\n` : `mg ${key} v f O${tag}\r\n`)
     } else if (payload !== undefined) {
       out.line(storeLine(operation, payload))
       out.value(payload.data, payload.size)
       out.line('\r\n')
     } else {
-      out.line(line(kind, key, operation.terms ?? NO_TERMS))
+      out.line(line(kind, key, operation.terms ?? NO_TERMS, tag))
     }
   }
 
   decode(chunk: Buffer): void {
     this.#parser.push(chunk)
+  }
+
+  #check(reply: Reply, tag: number): void {
+    const expected = this.#answered
+    this.#answered = (expected + 1) % TAGS
+    if (reply.status === 'value' && tag !== expected) {
+      throw new ProtocolError(`${this.#name} answered request ${tag} in the place of ${expected}`)
+    }
+    this.#onReply(reply)
   }
 }
 

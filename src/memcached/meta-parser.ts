@@ -11,7 +11,7 @@ import type { Reply, ReplyStatus } from './transport.js'
 const MAX_LINE = 2048
 const EMPTY = Buffer.alloc(0)
 const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
-const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z] = [99, 102, 116, 87, 90]
+const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 116, 87, 90, 79]
 /** All that a server says of itself is far below this. */
 const MAX_TEXT = 1024 * 1024
 
@@ -27,6 +27,9 @@ const STATUSES: ReadonlyMap<number, ReplyStatus> = new Map([
   [word('MN'), 'noop'],
   [word('OK'), 'flushed'],
 ])
+
+/** Told of each answer, with the number that came back with it; -1 when there was none. @internal */
+export type OnReply = (reply: Reply, tag: number) => void
 
 class MutableReply implements Reply {
   status: ReplyStatus = 'miss'
@@ -51,8 +54,9 @@ class MutableReply implements Reply {
 export class MetaParser {
   readonly #endpoint: string
   readonly #maxValueBytes: number
-  readonly #onReply: (reply: Reply) => void
+  readonly #onReply: OnReply
   readonly #reply = new MutableReply()
+  #tag = -1
   /** Beginning of a line whose end has not come yet. */
   #rest: Buffer | undefined
   /** Value that is being read, its line end included. */
@@ -61,7 +65,7 @@ export class MetaParser {
   /** Lines of statistics that have come, without their end. */
   #stats = ''
 
-  constructor(endpoint: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
+  constructor(endpoint: string, maxValueBytes: number, onReply: OnReply) {
     this.#endpoint = endpoint
     this.#maxValueBytes = maxValueBytes
     this.#onReply = onReply
@@ -98,13 +102,14 @@ export class MetaParser {
     reply.cas = 0
     reply.isWon = false
     reply.isLeased = false
+    this.#tag = -1
     const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
     if (first === VALUE && isWord) return this.#value(chunk, start, end)
     const status = isWord ? STATUSES.get(first) : undefined
     if (status === undefined) return this.#sentence(chunk, start, end)
     this.#readFlags(chunk, start + 2, end - 1)
     reply.status = status
-    this.#onReply(reply)
+    this.#onReply(reply, this.#tag)
     return end + 1
   }
 
@@ -150,11 +155,11 @@ export class MetaParser {
     reply.bytes = bytes
     reply.start = start
     reply.end = end
-    this.#onReply(reply)
+    this.#onReply(reply, this.#tag)
     reply.bytes = EMPTY
   }
 
-  /** Reads ` f<flags>`, ` c<cas>`, ` W` and ` Z`, skips others. */
+  /** Reads ` f<flags>`, ` c<cas>`, ` t<ttl>`, ` O<number>`, ` W` and ` Z`, skips others. */
   #readFlags(chunk: Buffer, from: number, end: number): void {
     let at = from
     while (at < end) {
@@ -163,6 +168,7 @@ export class MetaParser {
       let number = 0
       for (; at < end && chunk[at] !== SPACE; at += 1) number = number * 10 + (chunk[at] as number) - ZERO
       if (name === LETTER_F) this.#reply.flags = number
+      else if (name === LETTER_O) this.#tag = number
       else if (name === LETTER_C) this.#reply.cas = number
       // `t-1`, for ever, is the one number with a sign.
       else if (name === LETTER_T) this.#reply.ttlSeconds = number < 0 ? -1 : number
@@ -183,7 +189,7 @@ export class MetaParser {
     if (text.startsWith('VERSION ')) return this.#text(text.slice(8), end)
     if (text !== 'STORED') return this.#failure(text, chunk, start, end)
     this.#reply.status = 'done'
-    this.#onReply(this.#reply)
+    this.#onReply(this.#reply, this.#tag)
     return end + 1
   }
 
@@ -194,7 +200,7 @@ export class MetaParser {
     reply.bytes = Buffer.from(text, 'latin1')
     reply.start = 0
     reply.end = reply.bytes.length
-    this.#onReply(reply)
+    this.#onReply(reply, this.#tag)
     reply.bytes = EMPTY
     return end + 1
   }
@@ -207,7 +213,7 @@ export class MetaParser {
     const reply = this.#reply
     reply.status = 'refused'
     reply.error = refusal(this.#endpoint, text)
-    this.#onReply(reply)
+    this.#onReply(reply, this.#tag)
     reply.error = undefined
     return end + 1
   }

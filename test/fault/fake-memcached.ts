@@ -120,24 +120,26 @@ export class FakeMemcached {
       for (;;) {
         const end = input.indexOf('\r\n')
         if (end < 0) return
-        const command = input.toString('latin1', 0, end)
+        const line = input.toString('latin1', 0, end)
+        const tag = / O\d+/.exec(line)?.[0] ?? ''
+        const command = line.replace(tag, '')
         const size = command.startsWith('ms ') ? Number(command.split(' ')[2]) + 2 : 0
         if (input.length < end + 2 + size) return
         const body = Buffer.from(input.subarray(end + 2, end + size))
         input = input.subarray(end + 2 + size)
-        const run = (): void => this.#run(command, body, socket)
+        const run = (): void => this.#run(command, body, socket, tag)
         if (this.#held === undefined) run()
         else this.#held.push(run)
       }
     })
   }
 
-  #run(command: string, body: Buffer, socket: Socket): void {
+  #run(command: string, body: Buffer, socket: Socket, tag: string): void {
     this.commands.push(command)
     const scripted = this.script?.(command, socket)
     if (scripted === null) return
     const answer = scripted ?? this.#answer(command, body)
-    if (socket.writable) socket.write(answer)
+    if (socket.writable) socket.write(tagged(Buffer.from(answer), tag))
   }
 
   #store(key: string, item: Omit<Item, 'cas'>): Item {
@@ -194,6 +196,13 @@ export class FakeMemcached {
         return 'ERROR\r\n'
     }
   }
+}
+
+/** Only values carry the request's number back. */
+function tagged(answer: Buffer, tag: string): Buffer {
+  const end = answer.indexOf('\r\n')
+  if (end < 0 || !answer.toString('latin1', 0, end).startsWith('VA ')) return answer
+  return Buffer.concat([answer.subarray(0, end), Buffer.from(tag), answer.subarray(end)])
 }
 
 /** A ring over these servers, to know where a key belongs. */

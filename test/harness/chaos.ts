@@ -59,12 +59,12 @@ const FAULTS_OF: Readonly<Record<cluster.Kind, readonly FaultName[]>> = {
 const DURATION_MS: Readonly<Record<cluster.Kind, readonly [number, number]>> = {
   galera: [200, 10_000],
   rabbit: [200, 15_000],
-  memcached: [50, 2500],
+  memcached: [50, 1500],
 }
 const PAUSE_MS: Readonly<Record<cluster.Kind, readonly [number, number]>> = {
   galera: [200, 3000],
   rabbit: [200, 3000],
-  memcached: [100, 1200],
+  memcached: [50, 500],
 }
 const OPEN_LIMIT_MS = 60_000
 const HEAL_LIMIT_MS = 240_000

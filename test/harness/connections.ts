@@ -7,6 +7,8 @@ export interface Connection {
   readonly local: string
   /** `host:port` of the other side. */
   readonly remote: string
+  /** What the other side has not acknowledged yet, in bytes. */
+  readonly unsentBytes: number
 }
 
 const ESTABLISHED = '01'
@@ -18,11 +20,12 @@ export function connections(pids: readonly number[] = [process.pid]): readonly C
     .split('\n')
     .slice(1)
     .flatMap((line) => {
-      const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
+      const [, local, remote, state, queues, , , , , inode] = line.trim().split(/\s+/)
       if (state !== ESTABLISHED || local === undefined || remote === undefined || inode === undefined) return []
       if (!own.has(inode)) return []
       const localPort = Number.parseInt(local.split(':')[1] ?? '', 16)
-      return [{ localPort, local: formatted(local), remote: formatted(remote) }]
+      const unsentBytes = Number.parseInt(queues?.split(':')[0] ?? '', 16)
+      return [{ localPort, local: formatted(local), remote: formatted(remote), unsentBytes }]
     })
 }
 

@@ -25,6 +25,8 @@ export interface Fault {
   isOn?(target: Target): Promise<boolean>
   /** True when the connections that were there have to be gone soon after, without the client's doing. */
   readonly cutsConnections?: boolean
+  /** True when what clients write meanwhile waits in the kernel, to be delivered when it is over. */
+  readonly queues?: boolean
 }
 
 const start = ({ kind, n }: Target): Promise<void> => cluster.start(kind, n)
@@ -48,7 +50,7 @@ export const FAULTS: Readonly<Record<FaultName, Fault>> = {
   kill: { symptom: 'refuses', cutsConnections: true, inject: ({ kind, n }) => cluster.kill(kind, n), heal: start },
   stop: { symptom: 'refuses', cutsConnections: true, inject: ({ kind, n }) => cluster.stop(kind, n), heal: start },
   freeze: { symptom: 'accepts, says nothing', inject: ({ kind, n }) => cluster.freeze(kind, n), heal },
-  blackhole: { symptom: 'unreachable', inject: (target) => cut(target, false), heal },
+  blackhole: { symptom: 'unreachable', queues: true, inject: (target) => cut(target, false), heal },
   reject: { symptom: 'refuses', inject: (target) => cut(target, true), heal },
   reset: {
     symptom: 'answers',

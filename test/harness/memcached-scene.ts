@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { nodes } from '../cluster/index.js'
-import { cachedValue, writeNumber } from './cached-value.js'
+import { CacheWorkers } from './cache-workers.js'
+import { writeNumber } from './cached-value.js'
 import { closeAll } from './closing.js'
 import { hostList, nextNode } from './in-use.js'
 import { RawMemcached } from './memcached-admin.js'
-import type { Operation } from './operation.js'
-import { Random } from './random.js'
 import type { Findings, Oracle, Scene } from './scene.js'
 import type { CacheSubject } from './subject.js'
 import type { Load } from './workload.js'
@@ -21,47 +20,44 @@ export interface MemcachedSceneOptions {
   /** Of all workers together; each key belongs to one worker. @default 2000 */
   readonly keys?: number
   readonly allowanceMs?: number
+  /** Operations per second of all workers together; as fast as they are answered when not given. */
+  readonly ratePerSecond?: number
+  /** A second client under the same load on keys of its own, to compare with: it may find what is stale. */
+  readonly rival?: CacheSubject
 }
 
-/** What a worker knows of one of its keys. */
-interface OwnedKey {
-  readonly key: string
-  attempted: number
-  /** Nothing older may be read any more. */
-  floor: number
-}
-
-/** Workers that write numbered values to keys of their own and read them back: what is older than known is stale. */
+/** A cache under {@link CacheWorkers}, and where on the servers its keys are. */
 export class MemcachedScene implements Scene {
   readonly kind = 'memcached'
   readonly subject: CacheSubject
   readonly main: Load
-  readonly sides: Scene['sides'] = []
+  readonly sides: Scene['sides']
   readonly series: Scene['series'] = {}
-  readonly #keys: readonly (readonly OwnedKey[])[]
-  readonly #random = new Random(1)
-  readonly #counts = { stale: 0, wrong: 0, hits: 0, misses: 0, moved: 0, share: 0, inherited: 0 }
-  readonly #examples: string[] = []
+  readonly #rival: CacheSubject | undefined
+  readonly #workers: CacheWorkers
+  readonly #rivalWorkers: CacheWorkers | undefined
+  readonly #counts = { moved: 0, share: 0, inherited: 0 }
   #ownersBefore: ReadonlyMap<string, number> = new Map()
 
   constructor(subject: CacheSubject, options: MemcachedSceneOptions = {}) {
-    const { workers = 16, keys = 2000 } = options
+    const { workers = 16, keys = 2000, allowanceMs, ratePerSecond, rival } = options
     this.subject = subject
-    const run = randomUUID().slice(0, 8)
-    this.#keys = Array.from({ length: workers }, (_, worker) =>
-      Array.from({ length: Math.ceil(keys / workers) }, (_each, i) => {
-        return { key: `${run}:${worker}:${i}`, attempted: 0, floor: 0 }
-      }),
-    )
-    this.main = {
+    this.#workers = new CacheWorkers(subject, workers, keys)
+    const load = {
       workers,
-      operate: (operation) => this.#operate(operation),
-      ...(options.allowanceMs === undefined ? {} : { allowanceMs: options.allowanceMs }),
+      ...(allowanceMs === undefined ? {} : { allowanceMs }),
+      ...(ratePerSecond === undefined ? {} : { ratePerSecond }),
     }
+    this.main = { ...load, operate: (operation) => this.#workers.operate(operation) }
+    const rivals = rival === undefined ? undefined : new CacheWorkers(rival, workers, keys)
+    this.#rival = rival
+    this.#rivalWorkers = rivals
+    this.sides = rivals === undefined ? [] : [{ ...load, name: 'rival', operate: (one) => rivals.operate(one) }]
   }
 
   async open(): Promise<void> {
     await this.subject.open(hostList('memcached'))
+    await this.#rival?.open(hostList('memcached'))
   }
 
   target(): Promise<number> {
@@ -102,57 +98,28 @@ export class MemcachedScene implements Scene {
   }
 
   verify(): Promise<Findings> {
-    const { stale, wrong, moved, ...notes } = this.#counts
-    return Promise.resolve({ lost: 0, twice: 0, denied: 0, stale, wrong, moved, notes, examples: this.#examples })
+    const { stale, wrong, hits, misses } = this.#workers.counts
+    const { moved, ...shares } = this.#counts
+    const notes = { hits, misses, ...shares, ...this.subject.notes?.(), ...this.#rivalNotes() }
+    const { examples } = this.#workers
+    return Promise.resolve({ lost: 0, twice: 0, denied: 0, stale, wrong, moved, notes, examples })
+  }
+
+  #rivalNotes(): Readonly<Record<string, number>> {
+    const rivals = this.#rivalWorkers
+    if (rivals === undefined) return {}
+    const points = (workers: CacheWorkers): number => Math.round(workers.hitRate * 1000) / 10
+    const hitRates = { hitPercent: points(this.#workers), rivalHitPercent: points(rivals) }
+    return { ...hitRates, rivalStale: rivals.counts.stale }
   }
 
   async close(): Promise<void> {
-    await closeAll([() => this.subject.close()])
-  }
-
-  /** Odd numbers write the next key in turn, even ones read any. */
-  async #operate({ worker, sequence }: Operation): Promise<void> {
-    const keys = this.#keys[worker] ?? []
-    if (sequence % 2 === 1) {
-      const owned = keys[((sequence - 1) / 2) % keys.length]
-      if (owned === undefined) throw new Error(`worker ${worker} has no keys`)
-      owned.attempted += 1
-      const number = owned.attempted
-      await this.subject.set(owned.key, cachedValue(owned.key, number))
-      owned.floor = Math.max(owned.floor, number)
-      return
-    }
-    const owned = this.#random.pick(keys)
-    const floor = owned.floor
-    const value = await this.subject.get(owned.key)
-    if (value === undefined) {
-      if (floor > 0) this.#counts.misses += 1
-      return
-    }
-    this.#judge(owned, floor, value)
-  }
-
-  #judge(owned: OwnedKey, floor: number, value: string): void {
-    const number = writeNumber(owned.key, value)
-    if (number === undefined || number > owned.attempted) {
-      this.#counts.wrong += 1
-      this.#note(`wrong ${owned.key}: ${value.slice(0, 40)}`)
-    } else if (number < floor) {
-      this.#counts.stale += 1
-      this.#note(`stale ${owned.key}: ${number} < ${floor}`)
-    } else {
-      this.#counts.hits += 1
-      owned.floor = Math.max(owned.floor, number)
-    }
-  }
-
-  #note(text: string): void {
-    if (this.#examples.length < 6) this.#examples.push(text)
+    await closeAll([() => this.subject.close(), async () => this.#rival?.close()])
   }
 
   /** The node that has the newest value of each key, without one that is not asked. */
   async #owners(except: number | undefined): Promise<ReadonlyMap<string, number>> {
-    const keys = this.#keys.flat().map(({ key }) => key)
+    const { keys } = this.#workers
     const newest = new Map<string, { readonly n: number; readonly number: number }>()
     for (const { n } of nodes('memcached')) {
       if (n === except) continue

@@ -8,6 +8,25 @@ export interface Latency {
   readonly p99Ms: number
 }
 
+const CHUNK = 16_384
+
+/** Numbers without end: an array of them would be copied as a whole each time it grows, which shows as a gap. */
+class Series {
+  readonly #chunks: Float64Array[] = []
+  #length = 0
+
+  add(value: number): void {
+    if (this.#length === this.#chunks.length * CHUNK) this.#chunks.push(new Float64Array(CHUNK))
+    const last = this.#chunks[this.#chunks.length - 1] as Float64Array
+    last[this.#length % CHUNK] = value
+    this.#length += 1
+  }
+
+  values(): readonly number[] {
+    return this.#chunks.flatMap((chunk, i) => Array.from(chunk.subarray(0, this.#length - i * CHUNK)))
+  }
+}
+
 /** Everything that is known of one load: what was asked, answered, and when. */
 export class Recorder {
   readonly ledger: Ledger = new Ledger()
@@ -20,8 +39,8 @@ export class Recorder {
   /** Operations that were not settled when they should have been, also if they were later. */
   unsettled = 0
   /** Times of the acknowledgements, ascending, and how long each took. */
-  readonly #times: number[] = []
-  readonly #durations: number[] = []
+  readonly #times = new Series()
+  readonly #durations = new Series()
 
   start(operation: Operation): void {
     this.started += 1
@@ -32,8 +51,8 @@ export class Recorder {
     const at = performance.now()
     this.ledger.settle(operation, 'acknowledged')
     this.acknowledged += 1
-    this.#times.push(at)
-    this.#durations.push(at - startedAt)
+    this.#times.add(at)
+    this.#durations.add(at - startedAt)
   }
 
   fail(operation: Operation, outcome: Outcome, error: unknown): void {
@@ -48,13 +67,14 @@ export class Recorder {
   }
 
   gap(window: Window): Gap {
-    return longestGap(this.#times, window)
+    return longestGap(this.#times.values(), window)
   }
 
   /** Of the operations acknowledged within the window. */
   latency(window: Window): Latency {
-    const durations = this.#durations.filter((_, i) => {
-      const at = this.#times[i] ?? 0
+    const times = this.#times.values()
+    const durations = this.#durations.values().filter((_, i) => {
+      const at = times[i] ?? 0
       return at >= window.from && at < window.to
     })
     return { p50Ms: percentile(durations, 0.5), p99Ms: percentile(durations, 0.99) }
@@ -62,7 +82,7 @@ export class Recorder {
 
   /** Operations acknowledged within the window. */
   countIn(window: Window): number {
-    return this.#times.filter((at) => at >= window.from && at < window.to).length
+    return this.#times.values().filter((at) => at >= window.from && at < window.to).length
   }
 }
 

@@ -1,8 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import * as cluster from '../cluster/index.js'
 import { EvidenceCollector } from './evidence.js'
-import { FAULTS, type FaultName, type Target } from './fault.js'
+import type { FaultName, Target } from './fault.js'
 import type { Window } from './gap.js'
+import { type Hands, OWN_HANDS } from './hands.js'
 import { inWords } from './recorder.js'
 import type { LoadResult, RunResult } from './result.js'
 import type { Oracle, Scene } from './scene.js'
@@ -26,6 +27,8 @@ export interface RunOptions {
   readonly settleMs?: number
   /** Told what is going on. */
   readonly progress?: (line: string) => void
+  /** What breaks the node and looks at it. @default this process */
+  readonly hands?: Hands
 }
 
 const OPEN_LIMIT_MS = 60_000
@@ -59,12 +62,14 @@ class Run {
   readonly #sides: ReadonlyMap<string, Workload>
   readonly #seconds: number
   readonly #progress: (line: string) => void
+  readonly #hands: Hands
 
   constructor(scene: Scene, options: RunOptions) {
     this.#scene = scene
     this.#options = options
     this.#seconds = options.seconds ?? 15
     this.#progress = options.progress ?? (() => undefined)
+    this.#hands = options.hands ?? OWN_HANDS
     this.#main = new Workload(scene.main)
     this.#sides = new Map(scene.sides.map((side) => [side.name, new Workload(side)]))
   }
@@ -142,9 +147,8 @@ class Run {
   /** Injects the fault, looks for its time, ends the load, and makes the cluster whole. */
   async #break(target: Target, faultName: FaultName): Promise<{ window: Window; evidence: RunResult['evidence'] }> {
     const { healAfterMs } = this.#options
-    const fault = FAULTS[faultName]
-    const collector = new EvidenceCollector(this.#scene.subject, fault, target)
-    collector.before()
+    const collector = new EvidenceCollector(this.#scene.subject, faultName, target, this.#hands)
+    await collector.before()
     this.#progress(`${faultName} ${target.kind} ${target.n}`)
     const from = performance.now()
     const to = from + this.#seconds * 1000
@@ -154,11 +158,11 @@ class Run {
         await collector.atEnd()
       } finally {
         this.#progress('heal')
-        await within(HEAL_LIMIT_MS, 'healing', fault.heal(target))
+        await within(HEAL_LIMIT_MS, 'healing', this.#hands.heal(faultName, target))
       }
     })
     try {
-      await fault.inject(target)
+      await this.#hands.inject(faultName, target)
       await collector.after()
       if (healAfterMs !== undefined) {
         await sleep(from + healAfterMs - performance.now())
@@ -169,7 +173,7 @@ class Run {
     } finally {
       await heal()
     }
-    await within(HEAL_LIMIT_MS, 'whole cluster', cluster.whole(target.kind))
+    await within(HEAL_LIMIT_MS, 'whole cluster', this.#hands.whole(target.kind))
     return { window: { from, to }, evidence: collector.evidence }
   }
 

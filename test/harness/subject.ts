@@ -85,4 +85,6 @@ export interface CacheSubject extends Subject {
   set(key: string, value: string): Promise<void>
   /** Undefined for a miss. */
   get(key: string): Promise<string | undefined>
+  /** How many of the keys have a value. */
+  getMany?(keys: readonly string[]): Promise<number>
 }

@@ -25,12 +25,16 @@ export class OurMemcached implements CacheSubject {
     await this.#client.ready()
   }
 
-  async set(key: string, value: string): Promise<void> {
-    await this.client.set(key, value)
+  set(key: string, value: string): Promise<void> {
+    return this.client.set(key, value)
   }
 
   get(key: string): Promise<string | undefined> {
     return this.client.get<string>(key)
+  }
+
+  async getMany(keys: readonly string[]): Promise<number> {
+    return (await this.client.getMany(keys)).size
   }
 
   async close(): Promise<void> {
@@ -43,6 +47,11 @@ export class OurMemcached implements CacheSubject {
 
   outcomeOf(error: unknown): Outcome {
     return outcomeOf(error)
+  }
+
+  notes(): Readonly<Record<string, number>> {
+    const { evictionCount, staleRefusedCount } = this.client.status()
+    return { evictions: evictionCount, staleRefused: staleRefusedCount }
   }
 
   report(): unknown {
