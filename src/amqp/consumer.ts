@@ -211,6 +211,12 @@ export class ManagedConsumer implements Consumer {
   /** The first time, and when the queue is gone. A failover never makes a queue that exists. */
   async #declare(session: Session): Promise<void> {
     if (this.#isDeclared) return
+    const { declare } = this.#subscription
+    if (declare !== undefined) {
+      await declare(session)
+      this.#isDeclared = true
+      return
+    }
     const channel = await session.openChannel()
     try {
       await this.#context.topology.declareQueue(channel, this.#subscription.declaration)

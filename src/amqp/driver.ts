@@ -36,6 +36,14 @@ export interface DriverPublishOptions {
   readonly [property: string]: unknown
 }
 
+/** How a queue is declared. @internal */
+export interface DriverQueueOptions {
+  readonly durable: boolean
+  readonly autoDelete?: boolean
+  readonly exclusive?: boolean
+  readonly arguments: Record<string, unknown>
+}
+
 /** The part of amqplib's channel that is used. @internal */
 export interface DriverChannel {
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -43,9 +51,11 @@ export interface DriverChannel {
   on(event: 'ack' | 'nack', listener: (confirm: DriverConfirm) => void): unknown
   on(event: 'return', listener: (message: DriverReturn) => void): unknown
   close(): Promise<void>
-  assertExchange(name: string, type: string, options: { durable: boolean }): Promise<unknown>
+  assertExchange(name: string, type: string, options: { durable: boolean; autoDelete?: boolean }): Promise<unknown>
+  checkExchange(name: string): Promise<unknown>
   checkQueue(name: string): Promise<{ readonly messageCount: number }>
-  assertQueue(name: string, options: { durable: boolean; arguments: Record<string, unknown> }): Promise<unknown>
+  assertQueue(name: string, options: DriverQueueOptions): Promise<unknown>
+  deleteQueue(name: string): Promise<unknown>
   bindQueue(queue: string, exchange: string, pattern: string, args: Record<string, unknown>): Promise<unknown>
   prefetch(count: number): Promise<unknown>
   consume(queue: string, onMessage: (message: DriverMessage | null) => void): Promise<{ consumerTag: string }>

@@ -1,4 +1,5 @@
 import { InvalidOptionError } from '../core/errors.js'
+import type { Session } from './session.js'
 import type { Binding, ExchangeType, QueueDeclaration } from './topology.js'
 
 /** What a consumer consumes and how. */
@@ -37,6 +38,8 @@ export interface ResolvedSubscription {
   readonly concurrency: number
   readonly maxRequeues: number
   readonly requeueDelayMs: number
+  /** Declares the queue, when that takes more than a plain declaration. */
+  readonly declare?: (session: Session) => Promise<void>
 }
 
 const KNOWN = new Set([

@@ -10,15 +10,28 @@ import type { MessageHandler } from './deliveries.js'
 import { HostBook } from './hosts.js'
 import { checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
+import type { DeclarationMismatchEvent } from './oslo/declarer.js'
+import type { RpcEndpoint } from './oslo/dispatcher.js'
+import { Messaging } from './oslo/messaging.js'
+import type { TransportPort } from './oslo/port.js'
+import type { RpcClient, RpcClientOptions } from './oslo/rpc-client.js'
+import type { RpcServer, RpcServerOptions, RpcServerTarget } from './oslo/rpc-server.js'
+import type { RpcTarget } from './oslo/target.js'
 import { resolveTransportOptions, type ResolvedTransportOptions, type TransportOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
-import { resolveSubscription, type Subscription } from './subscription.js'
+import { resolveSubscription, type ResolvedSubscription, type Subscription } from './subscription.js'
 import { Topology } from './topology.js'
 import { Waiters } from './waiters.js'
 
 const DEFAULT_CONSUME_TIMEOUT_MS = 30_000
+
+/** The events of a transport. */
+export interface TransportEvents extends CommonEvents {
+  /** RPC or notifications use an exchange or a queue that exists with other properties than the options say. */
+  declarationMismatch: [DeclarationMismatchEvent]
+}
 
 /** The publishing connection that was lost, until it serves again. */
 interface Loss {
@@ -34,7 +47,7 @@ interface Loss {
  * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
  * `failover` is reported, by the publishing one.
  */
-export class AmqpTransport extends Client<CommonEvents> {
+export class AmqpTransport extends Client<TransportEvents> {
   readonly #options: ResolvedTransportOptions
   readonly #hosts: HostBook
   readonly #topology = new Topology()
@@ -44,6 +57,8 @@ export class AmqpTransport extends Client<CommonEvents> {
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
   readonly #consumerSessions = new Waiters<Session>()
+  readonly #publisherSessions = new Waiters<Session>()
+  readonly #messaging: Messaging
   #loss: Loss | undefined
   #hasConsumed = false
 
@@ -64,6 +79,7 @@ export class AmqpTransport extends Client<CommonEvents> {
       onServing: (session) => this.#onServing(session),
     })
     this.#connections = { publisher: this.#connect('publisher'), consumer: this.#connect('consumer') }
+    this.#messaging = new Messaging(this.#port())
     this.#liveness = this.#watch()
     this.#liveness.start()
     this.#connections.publisher.start()
@@ -102,7 +118,34 @@ export class AmqpTransport extends Client<CommonEvents> {
     this.assertOpen()
     checkWait(wait)
     if (typeof handler !== 'function') throw new InvalidOptionError('handler', 'must be a function')
-    const resolved = resolveSubscription(subscription, this.#options.prefetch)
+    return this.#consume(resolveSubscription(subscription, this.#options.prefetch), handler, wait)
+  }
+
+  /**
+   * A client that calls the methods of a topic's servers, in Node or in Python, as oslo.messaging's `RPCClient`.
+   *
+   * All clients of a transport share one reply queue, which is made with the first of them.
+   */
+  rpcClient(target: RpcTarget, options: RpcClientOptions = {}): RpcClient {
+    return this.#messaging.rpcClient(target, options)
+  }
+
+  /**
+   * Serves a topic to callers in Node or in Python, as oslo.messaging's `RPCServer`: `endpoints` are objects with
+   * methods `(context, args)`, where `args` holds the keyword arguments.
+   *
+   * Resolves when requests can arrive. What a method throws goes to its caller; a `RemoteError` chooses what a Python
+   * caller sees, an `ExpectedError` is not reported as a defect. Rejects with the broker's error, or with `TimeoutError`.
+   */
+  async rpcServer(
+    target: RpcServerTarget,
+    endpoints: RpcEndpoint | readonly RpcEndpoint[],
+    options: RpcServerOptions = {},
+  ): Promise<RpcServer> {
+    return this.#messaging.rpcServer(target, endpoints, options)
+  }
+
+  async #consume(resolved: ResolvedSubscription, handler: MessageHandler, wait: WaitOptions): Promise<Consumer> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
@@ -145,6 +188,7 @@ export class AmqpTransport extends Client<CommonEvents> {
   }
 
   protected override async drain(): Promise<void> {
+    await this.#messaging.drain()
     // Handlers first, the outbox after them: what they published before the end still goes out.
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
     await this.#publisher.flush()
@@ -156,6 +200,8 @@ export class AmqpTransport extends Client<CommonEvents> {
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
     this.#consumerSessions.close(reason)
+    this.#publisherSessions.close(reason)
+    this.#messaging.close(reason)
     for (const connection of Object.values(this.#connections)) connection.close(reason)
   }
 
@@ -181,7 +227,7 @@ export class AmqpTransport extends Client<CommonEvents> {
         { session: () => publisher.session, isWaiting: () => this.#publisher.isWaiting },
         {
           session: () => consumer.session,
-          isWaiting: () => [...consumers].some((one) => one.isExpecting),
+          isWaiting: () => this.#messaging.isExpecting || [...consumers].some((one) => one.isExpecting),
           onAnswered: () => {
             for (const one of consumers) one.reassure()
           },
@@ -191,9 +237,24 @@ export class AmqpTransport extends Client<CommonEvents> {
     )
   }
 
+  #port(): TransportPort {
+    return {
+      options: this.#options.oslo,
+      publishTimeoutMs: this.#options.publishTimeoutMs,
+      prefetch: this.#options.prefetch,
+      assertOpen: () => this.assertOpen(),
+      publish: (letter, wait) => this.#publisher.publish(letter, wait),
+      session: (signal) => this.#publisherSessions.next(signal),
+      consume: (subscription, handler, wait) => this.#consume(subscription, handler, wait),
+      onMismatch: (event) => this.report('declarationMismatch', event),
+    }
+  }
+
   #onServing(session: Session): void {
     const loss = this.#loss
     this.#loss = undefined
+    this.#publisherSessions.resolve(session)
+    if (loss !== undefined) this.#messaging.onServing()
     this.setUsable(true)
     if (loss === undefined || loss.host === session.host.name) return
     const { host: from, cause, at, detectedMs } = loss
@@ -202,6 +263,7 @@ export class AmqpTransport extends Client<CommonEvents> {
 
   #onPublisherDown(session: Session, cause: Error): void {
     const { detectedMs } = session
+    this.#publisherSessions.clear()
     this.#loss ??= { host: session.host.name, cause, at: now(), detectedMs }
     this.setUsable(false, cause)
   }

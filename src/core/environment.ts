@@ -7,7 +7,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** A value that came from the environment, with the variable's name for messages. @internal */
 export interface EnvironmentValue {
   readonly variable: string
-  readonly value: string | number | readonly string[]
+  readonly value: string | number | boolean | readonly string[]
 }
 
 /** `OS_<GROUP>__<OPTION>`, as oslo.config's environment driver forms it. @internal */
@@ -56,6 +56,8 @@ function convert(name: string, text: string, type: EnvironmentVariable['type']):
         .split(',')
         .map((element) => element.trim())
         .filter((element) => element !== '')
+    case 'boolean':
+      return toBoolean(name, text.trim().toLowerCase())
     case 'integer':
       return toNumber(name, text, /^[+-]?\d+$/, 'a whole number')
     case 'seconds':
@@ -66,4 +68,10 @@ function convert(name: string, text: string, type: EnvironmentVariable['type']):
 function toNumber(name: string, text: string, pattern: RegExp, what: string): number {
   if (!pattern.test(text.trim())) throw new InvalidOptionError(name, `must be ${what}`)
   return Number(text)
+}
+
+function toBoolean(name: string, word: string): boolean {
+  if (['true', '1', 'on', 'yes'].includes(word)) return true
+  if (['false', '0', 'off', 'no'].includes(word)) return false
+  throw new InvalidOptionError(name, 'must be true or false')
 }

@@ -13,7 +13,7 @@ export interface EnvironmentVariable {
   /** Name of the option in code. */
   readonly code: string
   /** `seconds` become milliseconds in code. */
-  readonly type: 'string' | 'list' | 'integer' | 'seconds'
+  readonly type: 'string' | 'list' | 'integer' | 'seconds' | 'boolean'
   /** What it does, for the README. */
   readonly what: string
 }

@@ -23,6 +23,8 @@ export class StubChannel extends EventEmitter implements DriverChannel {
   onMessage: ((message: DriverMessage | null) => void) | undefined
 
   readonly assertExchange: () => Promise<unknown> = done
+  readonly checkExchange: () => Promise<unknown> = done
+  readonly deleteQueue: () => Promise<unknown> = done
   readonly assertQueue: () => Promise<unknown> = done
   readonly bindQueue: () => Promise<unknown> = done
   readonly cancel: () => Promise<unknown> = done

@@ -1,0 +1,79 @@
+import type { WaitOptions } from '../../core/time-limit.js'
+import { Declarer } from './declarer.js'
+import type { RpcEndpoint } from './dispatcher.js'
+import type { TransportPort } from './port.js'
+import { Replies } from './replies.js'
+import { RpcClient, type RpcClientContext, type RpcClientOptions } from './rpc-client.js'
+import { ManagedRpcServer, type RpcServer, type RpcServerOptions, type RpcServerTarget } from './rpc-server.js'
+import { Sender } from './sender.js'
+import type { RpcTarget } from './target.js'
+
+const DEFAULT_START_TIMEOUT_MS = 30_000
+
+/** RPC and notifications of one transport: what its clients, servers, notifiers and listeners share. @internal */
+export class Messaging {
+  readonly #port: TransportPort
+  readonly #declarer: Declarer
+  readonly #sender: Sender
+  readonly #servers = new Set<ManagedRpcServer>()
+  #client: RpcClientContext | undefined
+
+  constructor(port: TransportPort) {
+    this.#port = port
+    this.#declarer = new Declarer(port.onMismatch)
+    this.#sender = new Sender(port, this.#declarer)
+  }
+
+  /** True while a reply is due: the broker's silence is worth a question then. */
+  get isExpecting(): boolean {
+    return this.#client?.replies.isExpecting === true
+  }
+
+  rpcClient(target: RpcTarget, options: RpcClientOptions): RpcClient {
+    this.#port.assertOpen()
+    this.#client ??= this.#newClientContext()
+    return new RpcClient(this.#client, target, options)
+  }
+
+  async rpcServer(
+    target: RpcServerTarget,
+    endpoints: RpcEndpoint | readonly RpcEndpoint[],
+    options: RpcServerOptions,
+  ): Promise<RpcServer> {
+    this.#port.assertOpen()
+    const { timeoutMs = DEFAULT_START_TIMEOUT_MS, signal } = options
+    const server = new ManagedRpcServer(this.#port, target, endpoints, options)
+    const wait: WaitOptions = { timeoutMs, signal }
+    this.#servers.add(server)
+    await server.start(this.#declarer, wait).catch((error: unknown) => {
+      this.#servers.delete(server)
+      throw error
+    })
+    return server
+  }
+
+  /** There is a new connection for publishing. */
+  onServing(): void {
+    this.#client?.replies.repeat()
+  }
+
+  /** Lets servers finish. It may stay pending: the caller bounds it. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#servers].map((server) => server.close({ timeoutMs: MAX_DRAIN_MS })))
+  }
+
+  /** Ends everything now. */
+  close(reason: Error): void {
+    this.#client?.replies.close(reason)
+    for (const server of this.#servers) server.destroy()
+  }
+
+  #newClientContext(): RpcClientContext {
+    const replies = new Replies(this.#port, this.#declarer)
+    // Before the first call, so that it waits for nothing that a fault could make slow.
+    replies.ready().catch(() => undefined)
+    return { port: this.#port, sender: this.#sender, replies, served: new Set() }
+  }
+}
+
+const MAX_DRAIN_MS = 2_147_483_647
