@@ -13,6 +13,13 @@ import { Liveness } from './liveness.js'
 import type { DeclarationMismatchEvent } from './oslo/declarer.js'
 import type { RpcEndpoint } from './oslo/dispatcher.js'
 import { Messaging } from './oslo/messaging.js'
+import type { NotificationEndpoint } from './oslo/notification-dispatcher.js'
+import type {
+  NotificationListener,
+  NotificationListenerOptions,
+  NotificationTarget,
+} from './oslo/notification-listener.js'
+import type { Notifier, NotifierOptions } from './oslo/notifier.js'
 import type { TransportPort } from './oslo/port.js'
 import type { RpcClient, RpcClientOptions } from './oslo/rpc-client.js'
 import type { RpcServer, RpcServerOptions, RpcServerTarget } from './oslo/rpc-server.js'
@@ -143,6 +150,26 @@ export class AmqpTransport extends Client<TransportEvents> {
     options: RpcServerOptions = {},
   ): Promise<RpcServer> {
     return this.#messaging.rpcServer(target, endpoints, options)
+  }
+
+  /** Sends notifications, as oslo.messaging's `Notifier`, in the formats of which ceilometer and others understand. */
+  notifier(options: NotifierOptions): Notifier {
+    return this.#messaging.notifier(options)
+  }
+
+  /**
+   * Listens to notifications, of Node or Python services: `endpoints` have methods named after priorities, called with
+   * `(context, publisherId, eventType, payload, metadata)`.
+   *
+   * A notification is acknowledged when every endpoint handled it; it goes back to its queue, a bounded number of times,
+   * when one rejects or returns `NotificationResult.REQUEUE`. Rejects with the broker's error, or with `TimeoutError`.
+   */
+  async notificationListener(
+    targets: readonly NotificationTarget[],
+    endpoints: NotificationEndpoint | readonly NotificationEndpoint[],
+    options: NotificationListenerOptions = {},
+  ): Promise<NotificationListener> {
+    return this.#messaging.notificationListener(targets, endpoints, options)
   }
 
   async #consume(resolved: ResolvedSubscription, handler: MessageHandler, wait: WaitOptions): Promise<Consumer> {

@@ -42,17 +42,18 @@ export class Declarer {
   }
 
   async queue(session: Session, spec: QueueSpec): Promise<void> {
-    const { name, durable, autoDelete, binding } = spec
-    if (binding !== undefined) await this.exchange(session, binding.exchange)
+    const { name, durable, autoDelete, bindings } = spec
+    const exchanges = new Map(bindings.map(({ exchange }) => [exchange.name, exchange]))
+    for (const exchange of exchanges.values()) await this.exchange(session, exchange)
     await this.#declare(
       session,
       `queue '${name}'`,
       ({ raw }) => raw.assertQueue(name, { durable, autoDelete, exclusive: false, arguments: { ...spec.arguments } }),
       ({ raw }) => raw.checkQueue(name),
     )
-    if (binding === undefined) return
-    const { exchange, routingKey } = binding
-    await onChannel(session, ({ raw }) => raw.bindQueue(name, exchange.name, routingKey, {}))
+    for (const { exchange, routingKey } of bindings) {
+      await onChannel(session, ({ raw }) => raw.bindQueue(name, exchange.name, routingKey, {}))
+    }
   }
 
   async #declare(

@@ -1,6 +1,14 @@
 import type { WaitOptions } from '../../core/time-limit.js'
 import { Declarer } from './declarer.js'
 import type { RpcEndpoint } from './dispatcher.js'
+import type { NotificationEndpoint } from './notification-dispatcher.js'
+import {
+  ManagedListener,
+  type NotificationListener,
+  type NotificationListenerOptions,
+  type NotificationTarget,
+} from './notification-listener.js'
+import { Notifier, type NotifierOptions } from './notifier.js'
 import type { TransportPort } from './port.js'
 import { Replies } from './replies.js'
 import { RpcClient, type RpcClientContext, type RpcClientOptions } from './rpc-client.js'
@@ -10,12 +18,19 @@ import type { RpcTarget } from './target.js'
 
 const DEFAULT_START_TIMEOUT_MS = 30_000
 
+/** A server or a listener. */
+interface Service {
+  start(declarer: Declarer, wait: WaitOptions): Promise<void>
+  close(options: { readonly timeoutMs?: number }): Promise<void>
+  destroy(): void
+}
+
 /** RPC and notifications of one transport: what its clients, servers, notifiers and listeners share. @internal */
 export class Messaging {
   readonly #port: TransportPort
   readonly #declarer: Declarer
   readonly #sender: Sender
-  readonly #servers = new Set<ManagedRpcServer>()
+  readonly #services = new Set<Service>()
   #client: RpcClientContext | undefined
 
   constructor(port: TransportPort) {
@@ -41,15 +56,21 @@ export class Messaging {
     options: RpcServerOptions,
   ): Promise<RpcServer> {
     this.#port.assertOpen()
-    const { timeoutMs = DEFAULT_START_TIMEOUT_MS, signal } = options
-    const server = new ManagedRpcServer(this.#port, target, endpoints, options)
-    const wait: WaitOptions = { timeoutMs, signal }
-    this.#servers.add(server)
-    await server.start(this.#declarer, wait).catch((error: unknown) => {
-      this.#servers.delete(server)
-      throw error
-    })
-    return server
+    return this.#start(new ManagedRpcServer(this.#port, target, endpoints, options), options)
+  }
+
+  notifier(options: NotifierOptions): Notifier {
+    this.#port.assertOpen()
+    return new Notifier(this.#port, this.#sender, options)
+  }
+
+  async notificationListener(
+    targets: readonly NotificationTarget[],
+    endpoints: NotificationEndpoint | readonly NotificationEndpoint[],
+    options: NotificationListenerOptions,
+  ): Promise<NotificationListener> {
+    this.#port.assertOpen()
+    return this.#start(new ManagedListener(this.#port, targets, endpoints, options), options)
   }
 
   /** There is a new connection for publishing. */
@@ -59,13 +80,25 @@ export class Messaging {
 
   /** Lets servers finish. It may stay pending: the caller bounds it. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#servers].map((server) => server.close({ timeoutMs: MAX_DRAIN_MS })))
+    await Promise.all([...this.#services].map((service) => service.close({ timeoutMs: MAX_DRAIN_MS })))
   }
 
   /** Ends everything now. */
   close(reason: Error): void {
     this.#client?.replies.close(reason)
-    for (const server of this.#servers) server.destroy()
+    for (const service of this.#services) service.destroy()
+  }
+
+  async #start<T extends Service>(
+    service: T,
+    { timeoutMs = DEFAULT_START_TIMEOUT_MS, signal }: WaitOptions,
+  ): Promise<T> {
+    this.#services.add(service)
+    await service.start(this.#declarer, { timeoutMs, signal }).catch((error: unknown) => {
+      this.#services.delete(service)
+      throw error
+    })
+    return service
   }
 
   #newClientContext(): RpcClientContext {

@@ -17,6 +17,10 @@ export interface TransportPort {
   readonly publish: (letter: Letter, wait: WaitOptions & { readonly timeoutMs: number }) => Promise<void>
   /** The connection that publishes, as soon as there is one. */
   readonly session: (signal: AbortSignal) => Promise<Session>
-  readonly consume: (subscription: ResolvedSubscription, handler: MessageHandler, wait: WaitOptions) => Promise<Consumer>
+  readonly consume: (
+    subscription: ResolvedSubscription,
+    handler: MessageHandler,
+    wait: WaitOptions,
+  ) => Promise<Consumer>
   readonly onMismatch: (event: DeclarationMismatchEvent) => void
 }

@@ -15,10 +15,14 @@ export interface QueueSpec {
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly arguments: Readonly<Record<string, unknown>>
-  /** Absent for a queue that is reached by the default exchange. */
-  readonly binding: { readonly exchange: ExchangeSpec; readonly routingKey: string } | undefined
-  /** True for a queue that only this process uses. */
-  readonly isOwn: boolean
+  /** None for a queue that is reached by the default exchange. */
+  readonly bindings: readonly BindingSpec[]
+}
+
+/** Which messages of an exchange a queue gets. @internal */
+export interface BindingSpec {
+  readonly exchange: ExchangeSpec
+  readonly routingKey: string
 }
 
 /** An identifier as oslo.messaging makes them: 32 hexadecimal digits. @internal */
@@ -46,44 +50,42 @@ export function fanoutExchange(options: ResolvedOsloOptions, topic: string): Exc
   }
 }
 
-/** A queue that is shared: of a topic, of one server, of notifications. @internal */
-export function sharedQueue(
-  options: ResolvedOsloOptions,
-  exchange: ExchangeSpec,
-  routingKey: string,
-  name: string = routingKey,
-): QueueSpec {
+/** A queue that is shared: of a topic, of one server, of notifications. It is named after its routing key. @internal */
+export function sharedQueue(options: ResolvedOsloOptions, exchange: ExchangeSpec, routingKey: string): QueueSpec {
+  return pooledQueue(options, routingKey, [{ exchange, routingKey }])
+}
+
+/** A queue that a pool of listeners shares. @internal */
+export function pooledQueue(options: ResolvedOsloOptions, name: string, bindings: readonly BindingSpec[]): QueueSpec {
   return {
     name,
-    durable: exchange.durable,
+    durable: options.amqpDurableQueues || options.rabbitQuorumQueue,
     autoDelete: options.amqpAutoDelete,
     arguments: options.rabbitQuorumQueue ? quorumArguments(options) : {},
-    binding: { exchange, routingKey },
-    isOwn: false,
+    bindings,
   }
 }
 
 /** The queue by which one server gets what goes to all servers of the topic. @internal */
 export function fanoutQueue(options: ResolvedOsloOptions, topic: string): QueueSpec {
   const exchange = fanoutExchange(options, topic)
-  return ownQueue(options, `${topic}_fanout_${newId()}`, { exchange, routingKey: topic })
+  return ownQueue(options, `${topic}_fanout_${newId()}`, [{ exchange, routingKey: topic }])
 }
 
 /** The queue for the replies to this process. @internal */
 export function replyQueue(options: ResolvedOsloOptions): QueueSpec {
-  return ownQueue(options, `reply_${newId()}`, undefined)
+  return ownQueue(options, `reply_${newId()}`, [])
 }
 
 /** Our own queues are replicated: one that dies with its node takes the replies along. */
-function ownQueue(options: ResolvedOsloOptions, name: string, binding: QueueSpec['binding']): QueueSpec {
+function ownQueue(options: ResolvedOsloOptions, name: string, bindings: readonly BindingSpec[]): QueueSpec {
   const ttl = options.rabbitTransientQueuesTtlMs
   return {
     name,
     durable: true,
     autoDelete: false,
     arguments: { ...quorumArguments(options), ...(ttl === 0 ? {} : { 'x-expires': ttl }) },
-    binding,
-    isOwn: true,
+    bindings,
   }
 }
 

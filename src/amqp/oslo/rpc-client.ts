@@ -160,11 +160,7 @@ export class RpcClient {
     await this.prepare({ fanout: true, server: undefined }).cast(context, method, args, options)
   }
 
-  async #send(
-    out: Outgoing,
-    wait: WaitOptions & { readonly timeoutMs: number },
-    attempt = 1,
-  ): Promise<void> {
+  async #send(out: Outgoing, wait: WaitOptions & { readonly timeoutMs: number }, attempt = 1): Promise<void> {
     const { sender, port, served } = this.#context
     await sender.send(out, wait, toLetter(out, port, attempt))
     if (served.size >= MAX_SERVED) served.clear()
@@ -224,7 +220,8 @@ export class RpcClient {
 
 function checkOptions(options: RpcClientOptions): void {
   for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined && !(OPTIONS as readonly string[]).includes(name)) throw new InvalidOptionError(name, 'is unknown')
+    if (value !== undefined && !(OPTIONS as readonly string[]).includes(name))
+      throw new InvalidOptionError(name, 'is unknown')
   }
   checkWait({ timeoutMs: options.timeoutMs })
   checkVersion('versionCap', options.versionCap)

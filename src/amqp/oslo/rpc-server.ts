@@ -242,7 +242,10 @@ export class ManagedRpcServer implements RpcServer {
 
 const MAX_INTERVAL_MS = 2_147_483_647
 
-function withPing(port: TransportPort, endpoints: RpcEndpoint | readonly RpcEndpoint[]): RpcEndpoint | readonly RpcEndpoint[] {
+function withPing(
+  port: TransportPort,
+  endpoints: RpcEndpoint | readonly RpcEndpoint[],
+): RpcEndpoint | readonly RpcEndpoint[] {
   if (!port.options.rpcPingEnabled) return endpoints
   const list = (Array.isArray(endpoints) ? endpoints : [endpoints]) as readonly RpcEndpoint[]
   return [...list, { target: {}, [PING]: () => 'pong' }]

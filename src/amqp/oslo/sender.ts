@@ -34,9 +34,8 @@ const MAX_DECLARED = 10_000
 /** A message as it goes to the broker; `attempt` marks a copy. @internal */
 export function toLetter(out: Outgoing, port: TransportPort, attempt = 1): Letter {
   const { content, headers } = encode(out.payload, port.options.kombuCompression, out.isBare)
-  const to = out.to
   return {
-    exchange: to === undefined ? '' : 'exchange' in to ? to.exchange.name : (to.queue.binding?.exchange.name ?? ''),
+    exchange: exchangeOf(out.to),
     routingKey: out.routingKey,
     content,
     isRepeatable: out.isRepeatable,
@@ -71,10 +70,11 @@ export class Sender {
     letter: Letter = toLetter(out, this.#port),
   ): Promise<void> {
     const startedAt = now()
-    const left = (): WaitOptions & { timeoutMs: number } => ({
-      timeoutMs: wait.timeoutMs,
-      ...remaining(wait, startedAt),
-    }) as WaitOptions & { timeoutMs: number }
+    const left = (): WaitOptions & { timeoutMs: number } =>
+      ({
+        timeoutMs: wait.timeoutMs,
+        ...remaining(wait, startedAt),
+      }) as WaitOptions & { timeoutMs: number }
     await this.#prepare(out, left())
     try {
       await this.#port.publish(letter, left())
@@ -120,6 +120,11 @@ export class Sender {
       await sleep(backoffDelay(attempt, RETRY))
     }
   }
+}
+
+function exchangeOf(to: Outgoing['to']): string {
+  if (to === undefined) return ''
+  return ('exchange' in to ? to.exchange : to.queue.bindings[0]?.exchange)?.name ?? ''
 }
 
 function keyOf({ to }: Outgoing): string | undefined {

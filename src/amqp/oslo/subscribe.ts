@@ -8,8 +8,8 @@ export function subscriptionTo(
   declarer: Declarer,
   settings: Pick<Subscription, 'prefetch' | 'concurrency' | 'maxRequeues' | 'requeueDelayMs'>,
 ): ResolvedSubscription {
-  const { name: queue, binding } = spec
-  const bindings = binding === undefined ? [] : [{ exchange: binding.exchange.name, routingKey: binding.routingKey }]
+  const { name: queue } = spec
+  const bindings = spec.bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
   return Object.freeze({
     ...resolveSubscription({ queue, bindings, ...settings }, 1),
     declare: (session) => declarer.queue(session, spec),

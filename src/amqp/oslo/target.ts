@@ -25,7 +25,8 @@ const MAX_NAME = 255
 export function checkTarget(target: Partial<RpcTarget>, more: readonly string[] = []): void {
   const given = target as Readonly<Record<string, unknown>>
   for (const [name, value] of Object.entries(given)) {
-    if (value !== undefined && !KNOWN.has(name) && !more.includes(name)) throw new InvalidOptionError(name, 'is unknown')
+    if (value !== undefined && !KNOWN.has(name) && !more.includes(name))
+      throw new InvalidOptionError(name, 'is unknown')
   }
   for (const name of TEXTS) if (given[name] !== undefined) checkName(name, given[name])
   checkVersion('version', target.version)
