@@ -1,3 +1,5 @@
+import { AccessRefusedError, QueueKindError } from './errors.js'
+
 /**
  * What the broker's reply codes mean for us. The code decides; the text is asked only where one code has two meanings.
  *
@@ -7,7 +9,7 @@
  * | 403 | access-refused | handshake | refused: no repetition mends it |
  * | 403, 404, 405, 406 | access-refused, not-found, resource-locked, precondition-failed | channel | about one entity |
  * | 530 | not-allowed | handshake | the virtual host is missing or not ours: refused |
- * | 541 | internal-error | connection | another host may be able to: next host |
+ * | 541 | internal-error | connection | another host may be able to: next host; "is deprecated": no host ever will |
  * | 311, 501–506, 540 | errors of the protocol | both | reported, next attempt on a new channel or connection |
  */
 const ENTITY_CODES: readonly unknown[] = [403, 404, 405, 406]
@@ -31,6 +33,7 @@ export function isQueueGone(error: unknown): boolean {
 
 /** True when waiting may mend the refusal: the node that has the queue is down, or another owner still holds it. @internal */
 export function isTemporary(error: unknown): boolean {
+  if (error instanceof QueueKindError) return false
   if (!isEntityError(error)) return true
   return (
     replyCode(error) === 405 ||
@@ -45,27 +48,38 @@ export function refusedExchange(error: unknown): string | undefined {
   return /exchange '([^']*)'/.exec((error as Error).message)?.[1]
 }
 
-/**
- * Gives an error of the handshake the reply code that amqplib leaves out, and words that say what was refused.
- * @internal
- */
-export function explainHandshake(error: Error, vhost: string): Error {
-  const terminated = /^Handshake terminated by server: (\d{3})/.exec(error.message)
-  if (terminated !== null) return Object.assign(error, { code: Number(terminated[1]) })
-  // amqplib knows no other answer to connection.open than open-ok and does not say what the close frame held.
-  if (/^Expected ConnectionOpenOk; got <ConnectionClose /.test(error.message)) {
-    const refused = new Error(
-      `the server refused virtual host '${vhost}': it is missing, or not allowed for this user`,
-      {
-        cause: error,
-      },
-    )
-    return Object.assign(refused, { code: 530 })
-  }
-  return error
+/** True when the broker does not allow such a queue any more: it closes the connection, with 541, for each attempt. @internal */
+export function isDeprecated(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return (replyCode(error) === 541 && /deprecated/i.test(error.message)) || isDeprecated(error.cause)
 }
 
-/** True for a refused login or virtual host. `error` may be the `ConnectError` around it. @internal */
-export function isRefusal(error: Error): boolean {
-  return REFUSED_CODES.includes(replyCode(error)) || (error.cause instanceof Error && isRefusal(error.cause))
+/** Where a handshake failed, and who asked. @internal */
+export interface HandshakeTarget {
+  /** `host:port`. */
+  readonly host: string
+  readonly vhost: string
+  readonly username: string
+}
+
+/** Gives an error of the handshake the reply code that amqplib leaves out, and words that say what was refused. @internal */
+export function explainHandshake(error: Error, { host, vhost, username }: HandshakeTarget): Error {
+  const terminated = /^Handshake terminated by server: (\d{3})/.exec(error.message)
+  const code = terminated === null ? undefined : Number(terminated[1])
+  if (code !== undefined && !REFUSED_CODES.includes(code)) return Object.assign(error, { code })
+  if (code !== undefined) return new AccessRefusedError(host, vhost, username, code, error)
+  // amqplib knows no other answer to connection.open than open-ok and does not say what the close frame held.
+  const isVhost = /^Expected ConnectionOpenOk; got <ConnectionClose /.test(error.message)
+  return isVhost ? new AccessRefusedError(host, vhost, username, 530, error) : error
+}
+
+/** The refusal of a login or a virtual host, if that is what failed. `error` may be a `ConnectError` around it. @internal */
+export function refusalIn(error: unknown): AccessRefusedError | undefined {
+  if (error instanceof AccessRefusedError) return error
+  if (error instanceof AggregateError) {
+    // A name with several addresses: refused only if none of them would have us.
+    const refusals = error.errors.map((one: unknown) => refusalIn(one))
+    return refusals.includes(undefined) ? undefined : refusals[0]
+  }
+  return error instanceof Error && error.cause !== undefined ? refusalIn(error.cause) : undefined
 }

@@ -1,12 +1,17 @@
+import { isIP } from 'node:net'
 import { backoffDelay } from '../core/backoff.js'
-import { ClosedError, ConnectionLostError, toError } from '../core/errors.js'
+import { ClosedError, ConnectionLostError, NoEndpointError, toError } from '../core/errors.js'
 import { Reconnector } from '../core/reconnector.js'
 import { onAbort, sleep } from '../core/timing.js'
-import { explainHandshake, isRefusal } from './classify.js'
+import { explainHandshake, refusalIn } from './classify.js'
+import { askCredentials, type Credentials } from './credentials.js'
 import { openConnection } from './driver.js'
+import type { AccessRefusedError } from './errors.js'
 import type { Host, HostBook } from './hosts.js'
 import type { ResolvedTransportOptions } from './options.js'
 import { Session } from './session.js'
+import type { TlsOptions } from './tls.js'
+import { Waiters } from './waiters.js'
 
 /** What a connection is for. Publishing and consuming never share one: a blocked publisher would block consumers. */
 export type ConnectionRole = 'publisher' | 'consumer'
@@ -27,12 +32,16 @@ export interface ConnectionStatus {
 export interface ConnectionListener {
   readonly onUp: (session: Session) => void
   readonly onDown: (session: Session, cause: Error) => void
-  /** Every host refused the login or the virtual host; attempts go on at the longest pause. */
-  readonly onRefused: (error: Error) => void
+  /** Every host refused the login or the virtual host; attempts go on, slowly. */
+  readonly onRefused: (error: AccessRefusedError) => void
+  /** `maxRetries` rounds failed; there will be no further attempt. */
+  readonly onGivenUp: (error: Error) => void
 }
 
 /** A silent host is raced by the next one after this. @internal */
 export const HEDGE_MS = 300
+/** Pauses grow up to this while every host refuses us: somebody may create the user or the virtual host. */
+const REFUSED_MAX_MS = 60_000
 
 /** One connection that is made again whenever it is lost, until `close()`. @internal */
 export class Connection {
@@ -41,7 +50,9 @@ export class Connection {
   readonly #hosts: HostBook
   readonly #listener: ConnectionListener
   readonly #reconnector: Reconnector<Host, Session>
+  readonly #sessions = new Waiters<Session>()
   readonly #stop = new AbortController()
+  #refusedRounds = 0
   #session: Session | undefined
   #since = Date.now()
 
@@ -59,18 +70,14 @@ export class Connection {
     this.#listener = listener
     this.#reconnector = new Reconnector<Host, Session>({
       dial: (host, signal) => this.#dial(host, signal),
-      discard: (session) => session.cut(new ConnectionLostError(session.host.name, 'another host was faster')),
+      discard,
       order: (last) => hosts.order(last, sibling()),
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
-      roundDelay: (round) =>
-        backoffDelay(round, {
-          initialMs: options.retryIntervalMs,
-          addMs: options.retryBackoffMs,
-          maxMs: options.retryIntervalMaxMs,
-        }),
-      isFatal: isRefusal,
+      roundDelay: (round, errors) => this.#roundDelay(round, errors),
+      maxRounds: options.maxRetries + 1,
+      isFatal: (error) => refusalIn(error) !== undefined,
       onAttemptFailed: (host, error) => {
         if (!this.#stop.signal.aborted) hosts.attemptFailed(host, error)
       },
@@ -82,8 +89,22 @@ export class Connection {
     return this.#session
   }
 
+  /** The connection in use, as soon as there is one. */
+  next(signal: AbortSignal): Promise<Session> {
+    return this.#sessions.next(signal)
+  }
+
   start(): void {
     void this.#run()
+  }
+
+  /** The host list has changed: leaves a host that is not in it, and looks at new ones at once. */
+  reconsider(): void {
+    const session = this.#session
+    if (session !== undefined && !this.#hosts.has(session.host)) {
+      session.cut(new ConnectionLostError(session.host.name, 'the host was removed from the list'))
+    }
+    this.#reconnector.hurry()
   }
 
   /** Ends the connection and the attempts, at once. */
@@ -113,6 +134,7 @@ export class Connection {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(reason)
     this.#reconnector.close(reason)
+    this.#sessions.close(reason)
     this.#since = Date.now()
   }
 
@@ -125,11 +147,26 @@ export class Connection {
         await this.#use(connection)
       } catch (error) {
         if (isStopped()) return
-        this.#listener.onRefused(toError(error))
-        // Somebody may create the user or the virtual host while we wait.
-        await sleep(this.#options.retryIntervalMaxMs, signal).catch(() => undefined)
+        const refusal = error instanceof NoEndpointError ? undefined : refusalIn(error)
+        if (refusal === undefined || this.#refusedRounds >= this.#options.maxRetries) {
+          this.#listener.onGivenUp(toError(error))
+          return
+        }
+        this.#listener.onRefused(refusal)
+        await sleep(this.#roundDelay(1, [refusal]), signal).catch(() => undefined)
       }
     }
+  }
+
+  /** Longer ones while every host refuses us. */
+  #roundDelay(round: number, errors: readonly Error[]): number {
+    const { retryIntervalMs, retryBackoffMs, retryIntervalMaxMs } = this.#options
+    if (errors.length > 0 && errors.every((error) => refusalIn(error) !== undefined)) {
+      this.#refusedRounds += 1
+      const maxMs = Math.max(REFUSED_MAX_MS, retryIntervalMaxMs)
+      return backoffDelay(this.#refusedRounds, { initialMs: retryIntervalMaxMs, factor: 2, maxMs })
+    }
+    return backoffDelay(round, { initialMs: retryIntervalMs, addMs: retryBackoffMs, maxMs: retryIntervalMaxMs })
   }
 
   async #use(session: Session): Promise<void> {
@@ -137,6 +174,11 @@ export class Connection {
       session.cut(toError(this.#stop.signal.reason))
       return
     }
+    if (!this.#hosts.has(session.host)) {
+      discard(session)
+      return
+    }
+    this.#refusedRounds = 0
     this.#session = session
     this.#since = Date.now()
     this.#hosts.connected(session.host)
@@ -145,12 +187,15 @@ export class Connection {
         this.#lose(session, cause)
         resolve()
       })
-      if (session.isOpen) this.#listener.onUp(session)
+      if (!session.isOpen) return
+      this.#sessions.resolve(session)
+      this.#listener.onUp(session)
     })
   }
 
   #lose(session: Session, cause: Error): void {
     this.#session = undefined
+    this.#sessions.clear()
     this.#since = Date.now()
     if (this.#stop.signal.aborted) return
     this.#hosts.lost(session.host, cause)
@@ -158,10 +203,25 @@ export class Connection {
   }
 
   async #dial(host: Host, signal: AbortSignal): Promise<Session> {
+    const { credentials, connectTimeoutMs } = this.#options
+    const login = credentials === undefined ? host : await askCredentials(credentials, host.name, signal)
+    const open = (address: string, ended: AbortSignal): Promise<Session> => this.#open(host, address, login, ended)
+    return host.addresses.dial({ open, discard, connectTimeoutMs, hedgeMs: HEDGE_MS }, signal)
+  }
+
+  async #open(host: Host, address: string, login: Credentials, signal: AbortSignal): Promise<Session> {
     const { vhost, heartbeatMs, localAddress, connectionName, connectTimeoutMs } = this.#options
-    const target = { host, vhost, heartbeatMs, localAddress, connectionName: `${connectionName}:${this.role}` }
-    const driver = await openConnection(target, signal).catch((error: unknown) => {
-      throw explainHandshake(toError(error), vhost)
+    const { username, password } = login
+    const driver = await openConnection(
+      {
+        ...{ address, username, password, vhost, heartbeatMs, localAddress },
+        port: host.endpoint.port,
+        connectionName: `${connectionName}:${this.role}`,
+        tls: this.#tlsFor(host),
+      },
+      signal,
+    ).catch((error: unknown) => {
+      throw explainHandshake(toError(error), { host: host.name, vhost, username })
     })
     const session = new Session(host, driver, connectTimeoutMs)
     const giveUp = (): void => session.cut(new ConnectionLostError(host.name, 'given up'))
@@ -174,4 +234,14 @@ export class Connection {
     }
     return session
   }
+
+  /** The name in the certificate is the host's, whatever the address is. */
+  #tlsFor({ endpoint }: Host): TlsOptions | undefined {
+    const { tls } = this.#options
+    return tls === undefined || isIP(endpoint.host) !== 0 ? tls : { servername: endpoint.host, ...tls }
+  }
+}
+
+function discard(session: Session): void {
+  session.cut(new ConnectionLostError(session.host.name, 'another host was faster'))
 }

@@ -14,6 +14,8 @@ export interface TransportCounters {
   readonly staleAcks: number
   /** Deliveries that may repeat an earlier one: redelivered by the broker, or sent again by their publisher. */
   readonly duplicates: number
+  /** Entities that could not be declared again after a reconnect. */
+  readonly topologyErrors: number
 }
 
 /** The counters while they count. @internal */
@@ -21,5 +23,14 @@ export type Counters = { -readonly [K in keyof TransportCounters]: number }
 
 /** All zero. @internal */
 export function newCounters(): Counters {
-  return { published: 0, confirmed: 0, resent: 0, returned: 0, nacked: 0, staleAcks: 0, duplicates: 0 }
+  return {
+    published: 0,
+    confirmed: 0,
+    resent: 0,
+    returned: 0,
+    nacked: 0,
+    staleAcks: 0,
+    duplicates: 0,
+    topologyErrors: 0,
+  }
 }

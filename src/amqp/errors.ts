@@ -54,3 +54,47 @@ export class BackpressureError extends HAError {
     super(`outbox is full (${messages} messages, ${bytes} bytes)`, reason === undefined ? undefined : { cause: reason })
   }
 }
+
+/**
+ * The broker refused the login (reply code 403), or the virtual host (530: it is missing, or not allowed for this user).
+ */
+export class AccessRefusedError extends HAError {
+  readonly code = 'HA_ACCESS_REFUSED'
+  override readonly safeToRetry = true
+  /** `host:port`. */
+  readonly host: string
+  readonly vhost: string
+  /** AMQP reply code, 403 or 530. */
+  readonly replyCode: number
+
+  constructor(host: string, vhost: string, username: string, replyCode: number, cause: unknown) {
+    const what =
+      replyCode === 530
+        ? `virtual host '${vhost}', which is missing, down, or not allowed for user '${username}'`
+        : `the login of user '${username}' for virtual host '${vhost}'`
+    super(`${host} refused ${what}`, { cause })
+    this.host = host
+    this.vhost = vhost
+    this.replyCode = replyCode
+  }
+}
+
+/**
+ * The broker does not allow queues of this kind any more (RabbitMQ 4.3: transient queues that are not exclusive). It
+ * closes the whole connection for each attempt, so the queue is not tried again.
+ */
+export class QueueKindError extends HAError {
+  readonly code = 'HA_QUEUE_KIND'
+  override readonly safeToRetry = true
+  readonly queue: string
+
+  constructor(queue: string, cause: unknown) {
+    super(
+      `the broker allows no queue like '${queue}': make it durable (with x-expires, if it has to go), or exclusive`,
+      {
+        cause,
+      },
+    )
+    this.queue = queue
+  }
+}

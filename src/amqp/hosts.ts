@@ -1,12 +1,16 @@
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { dialOrder } from '../core/reconnector.js'
+import { Addresses } from './addresses.js'
+import { refusalIn } from './classify.js'
+import type { AccessRefusedError } from './errors.js'
 import type { TransportHost } from './transport-url.js'
 
-/** One host of the list. @internal */
+/** One host of the list; the same object for as long as it is in the list. @internal */
 export interface Host extends TransportHost {
   readonly endpoint: Endpoint
   /** `host:port`. */
   readonly name: string
+  readonly addresses: Addresses
 }
 
 /** What is known of one host. */
@@ -30,10 +34,14 @@ interface Record {
   lastError: Error | undefined
 }
 
+const freshRecord = (): Record => ({ state: 'unknown', connectionCount: 0, failureCount: 0, lastError: undefined })
+
 /** Told when a host comes and goes. @internal */
 export interface HostListener {
   readonly onUp: (host: Host) => void
   readonly onDown: (host: Host, cause: Error) => void
+  /** A host refuses the login or the virtual host, which it did not before. */
+  readonly onRefused: (refusal: AccessRefusedError) => void
 }
 
 /**
@@ -43,12 +51,12 @@ export interface HostListener {
  * @internal
  */
 export class HostBook {
-  readonly hosts: readonly Host[]
   readonly #strategy: 'shuffle' | 'round-robin'
   readonly #listener: HostListener
   readonly #random: () => number
-  readonly #records = new Map<Host, Record>()
-  #order: readonly Host[]
+  /** By host, in the order of the list. */
+  #records: ReadonlyMap<Host, Record> = new Map()
+  #order: readonly Host[] = []
 
   constructor(
     hosts: readonly TransportHost[],
@@ -56,14 +64,32 @@ export class HostBook {
     listener: HostListener,
     random: () => number = Math.random,
   ) {
-    this.hosts = hosts.map((host) => Object.freeze({ ...host, name: formatEndpoint(host.endpoint) }))
     this.#strategy = strategy
     this.#listener = listener
     this.#random = random
-    for (const host of this.hosts) {
-      this.#records.set(host, { state: 'unknown', connectionCount: 0, failureCount: 0, lastError: undefined })
-    }
-    this.#order = dialOrder(this.hosts, undefined, strategy, random)
+    this.replace(hosts)
+  }
+
+  get hosts(): readonly Host[] {
+    return [...this.#records.keys()]
+  }
+
+  has(host: Host): boolean {
+    return this.#records.has(host)
+  }
+
+  /** Takes another list; a host that stays keeps its history. */
+  replace(list: readonly TransportHost[]): void {
+    const known = new Map([...this.#records].map((entry) => [entry[0].name, entry]))
+    this.#records = new Map(
+      list.map((host) => {
+        const name = formatEndpoint(host.endpoint)
+        return (
+          known.get(name) ?? [Object.freeze({ ...host, name, addresses: new Addresses(host.endpoint) }), freshRecord()]
+        )
+      }),
+    )
+    this.#order = dialOrder(this.hosts, undefined, this.#strategy, this.#random)
   }
 
   /**
@@ -74,13 +100,14 @@ export class HostBook {
     if (last !== undefined && last !== sibling && this.#order.at(-1) !== last) {
       this.#order = dialOrder(this.hosts, last, this.#strategy, this.#random)
     }
-    const rank = (host: Host): number => (host === sibling ? 0 : this.#record(host).failureCount === 0 ? 1 : 2)
+    const rank = (host: Host): number => (host === sibling ? 0 : this.#records.get(host)?.failureCount === 0 ? 1 : 2)
     const ranked = this.#order.map((host) => ({ host, rank: host === last && host !== sibling ? 3 : rank(host) }))
     return ranked.sort((a, b) => a.rank - b.rank).map(({ host }) => host)
   }
 
   connected(host: Host): void {
-    const record = this.#record(host)
+    const record = this.#records.get(host)
+    if (record === undefined) return
     record.connectionCount += 1
     record.failureCount = 0
     record.lastError = undefined
@@ -90,17 +117,22 @@ export class HostBook {
   }
 
   lost(host: Host, cause: Error): void {
-    const record = this.#record(host)
+    const record = this.#records.get(host)
+    if (record === undefined) return
     record.connectionCount -= 1
     record.lastError = cause
     if (record.connectionCount === 0) this.#down(host, record, cause)
   }
 
   attemptFailed(host: Host, error: Error): void {
-    const record = this.#record(host)
+    const record = this.#records.get(host)
+    if (record === undefined) return
+    const refusal = refusalIn(error)
+    const isNews = refusal !== undefined && refusalIn(record.lastError) === undefined
     record.failureCount += 1
     record.lastError = error
     if (record.connectionCount === 0) this.#down(host, record, error)
+    if (isNews) this.#listener.onRefused(refusal)
   }
 
   /** The last error of each host that has one. */
@@ -110,10 +142,6 @@ export class HostBook {
 
   status(): readonly HostStatus[] {
     return Object.freeze([...this.#records].map(([host, record]) => Object.freeze({ host: host.name, ...record })))
-  }
-
-  #record(host: Host): Record {
-    return this.#records.get(host) as Record
   }
 
   #down(host: Host, record: Record, cause: Error): void {

@@ -14,11 +14,24 @@ export { createTransport, type AmqpTransport } from './transport.js'
 export type { TransportOptions } from './options.js'
 export type { PublishOptions } from './letter.js'
 export type { Subscription } from './subscription.js'
-export type { Binding, ExchangeType } from './topology.js'
+export type { Binding } from './topology.js'
+export type { Arguments, Declarations, Exchange, ExchangeType, Queue, TopologyBinding } from './declaration.js'
+export type { AmqplibChannel, AmqplibConfirmChannel } from './driver.js'
+export type { ChannelOptions, RawChannel } from './with-channel.js'
+export type { Credentials, CredentialsFunction } from './credentials.js'
+export type { TlsOptions } from './tls.js'
+export type { AmqpEvents, BlockedEvent, RefusedEvent, TopologyErrorEvent } from './events.js'
 export type { MessageHandler } from './deliveries.js'
 export type { Consumer, ConsumerState, ConsumerStatus } from './consumer.js'
 export type { Message } from './message.js'
-export { BackpressureError, PublishOutcomeUnknownError, PublishRefusedError, UnroutableError } from './errors.js'
+export {
+  AccessRefusedError,
+  BackpressureError,
+  PublishOutcomeUnknownError,
+  PublishRefusedError,
+  QueueKindError,
+  UnroutableError,
+} from './errors.js'
 export type { TransportStatus } from './status.js'
 export type { TransportCounters } from './counters.js'
 export type { ConnectionRole, ConnectionStatus } from './connection.js'

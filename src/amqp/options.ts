@@ -5,8 +5,11 @@ import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { VARIABLES } from '../core/variables.js'
 import { readOsloOptions, type OsloOptions, type ResolvedOsloOptions } from './oslo/options.js'
+import type { CredentialsFunction } from './credentials.js'
+import { resolveTls, type TlsOptions } from './tls.js'
 import {
   AMQP_PORT,
+  AMQPS_PORT,
   DEFAULT_CREDENTIALS,
   parseTransportUrl,
   type TransportHost,
@@ -18,8 +21,9 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
   /**
    * Transport URL, several hosts allowed: `rabbit://user:password@h1:5672,user:password@h2:5672/vhost`.
    *
-   * The schemes are `rabbit`, `amqp`, `kombu`, `kombu+rabbit`, `kombu+amqp` and `kombu+pyamqp`. Its query may set
-   * options by their names in oslo.config (`?rabbit_retry_interval=3`); they win over the environment.
+   * The schemes are `rabbit`, `amqp`, `amqps`, `kombu`, `kombu+rabbit`, `kombu+amqp` and `kombu+pyamqp`. Its query may set
+   * options by their names in oslo.config (`?rabbit_retry_interval=3`); they win over the environment. `amqps` means TLS,
+   * on port 5671.
    */
   url?: string
   /**
@@ -33,6 +37,17 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
   username?: string
   /** Password on every host; replaces the URL's. @default 'guest' */
   password?: string
+  /**
+   * Gives the credentials of each attempt to connect, instead of those above: for passwords and tokens that change. It
+   * counts into `connectTimeoutMs`; when it fails, the attempt has failed.
+   */
+  credentials?: CredentialsFunction
+  /**
+   * TLS: `true`, or options of `tls.connect` of Node (`ca`, `cert`, `key`, `servername`, `rejectUnauthorized` …). The
+   * server's certificate is verified unless `rejectUnauthorized` is false. The port stays 5672 unless it is given.
+   * @default true for an `amqps` URL, else false
+   */
+  tls?: boolean | TlsOptions
   /** Pause after every host was tried once without success. @default 1_000 */
   retryIntervalMs?: number
   /** What the pause grows by with each further round. @default 2_000 */
@@ -41,6 +56,11 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
   retryIntervalMaxMs?: number
   /** After a loss the first attempt waits a random part of this, so that not all clients arrive at once. @default 100 */
   reconnectSplayMs?: number
+  /**
+   * Further rounds through all hosts that may fail in a row, before the transport ends as by `destroy(error)`.
+   * @default Infinity
+   */
+  maxRetries?: number
   /** Order in which hosts are tried: random, or as listed, starting after the one that was lost. @default 'shuffle' */
   failoverStrategy?: 'shuffle' | 'round-robin'
   /** Heartbeat asked from the server, in whole seconds (1000, 2000 …); 0 turns heartbeats off. @default 10_000 */
@@ -65,6 +85,9 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
 export interface ResolvedTransportOptions {
   readonly hosts: readonly TransportHost[]
   readonly vhost: string
+  readonly credentials: CredentialsFunction | undefined
+  readonly tls: TlsOptions | undefined
+  readonly maxRetries: number
   readonly retryIntervalMs: number
   readonly retryBackoffMs: number
   readonly retryIntervalMaxMs: number
@@ -85,6 +108,12 @@ export interface ResolvedTransportOptions {
 const DEFAULT_PREFETCH = 64
 const MAIN_GROUP = 'oslo_messaging_rabbit'
 
+/** Options of oslo.messaging about its own inside: a URL that sets them works here, too. */
+const PYTHON_ONLY = new Set([
+  ...['rpc_conn_pool_size', 'conn_pool_min_size', 'conn_pool_ttl', 'heartbeat_in_pthread', 'heartbeat_rate'],
+  ...['kombu_reconnect_delay', 'rabbit_login_method', 'ssl_version', 'ssl_enforce_fips_mode', 'rabbit_ha_queues'],
+])
+
 /** Validates what the caller gave; throws `InvalidOptionError`. @internal */
 export function resolveTransportOptions(given: TransportOptions = {}): ResolvedTransportOptions {
   // Read twice: the URL's query is a layer between the code and the environment, and the URL is itself an option.
@@ -94,6 +123,9 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
   const resolved = Object.freeze({
     hosts: resolveHosts(reader, url),
     vhost: reader.string('vhost') ?? url?.vhost ?? '/',
+    credentials: resolveCredentials(reader),
+    tls: resolveTls(reader, url?.isSecure ?? false),
+    maxRetries: resolveMaxRetries(reader),
     retryIntervalMs: reader.duration('retryIntervalMs', 1000, { min: 10 }),
     retryBackoffMs: reader.duration('retryBackoffMs', 2000),
     retryIntervalMaxMs: reader.duration('retryIntervalMaxMs', 5000, { min: 10 }),
@@ -123,6 +155,7 @@ function withQuery(given: TransportOptions, url: TransportUrl): OptionReader {
   const known = VARIABLES.filter(({ service, main }) => service === 'amqp' && main === true).map(({ option }) => option)
   const environment: Record<string, string | undefined> = { ...(given.env ?? process.env) }
   for (const [key, value] of url.query) {
+    if (PYTHON_ONLY.has(key)) continue
     if (!known.includes(key)) {
       throw new InvalidOptionError('url', `has the unknown query parameter '${key}' (known: ${known.join(', ')})`)
     }
@@ -131,17 +164,38 @@ function withQuery(given: TransportOptions, url: TransportUrl): OptionReader {
   return new OptionReader('amqp', { ...given, env: environment })
 }
 
+function resolveMaxRetries(reader: OptionReader): number {
+  const given = reader.raw('maxRetries') ?? Infinity
+  return given === Infinity ? Infinity : reader.integer('maxRetries', 0)
+}
+
+function resolveCredentials(reader: OptionReader): CredentialsFunction | undefined {
+  const given = reader.raw('credentials')
+  if (given !== undefined && typeof given !== 'function') {
+    throw reader.problem('credentials', 'must be a function that gives { username, password }')
+  }
+  return given as CredentialsFunction | undefined
+}
+
+/** The list of `setHosts`; credentials are those of the same host before, else those of the first one. @internal */
+export function resolveHostList(list: unknown, before: readonly TransportHost[]): readonly TransportHost[] {
+  const entries: unknown = typeof list === 'string' ? list.split(',') : list
+  if (!Array.isArray(entries)) throw new InvalidOptionError('hosts', 'must be a list')
+  const endpoints = parseEndpoints(entries, AMQP_PORT, 'hosts')
+  return endpoints.map((endpoint) => Object.freeze(withCredentials(endpoint, before)))
+}
+
 function resolveHosts(reader: OptionReader, url: TransportUrl | undefined): readonly TransportHost[] {
   const list = reader.list('hosts')
   const username = reader.string('username')
   const password = reader.string('password')
-  const endpoints = list === undefined ? undefined : parseEndpoints(list, AMQP_PORT, reader.source('hosts'))
-  const hosts =
-    endpoints === undefined ? (url?.hosts ?? []) : endpoints.map((endpoint) => withUrlCredentials(endpoint, url))
-  if (hosts.length === 0) {
-    const option = url === undefined ? 'hosts' : reader.source('url')
-    throw new InvalidOptionError(option, "must name at least one host (or 'url', or OS_DEFAULT__TRANSPORT_URL)")
+  if (list === undefined && url === undefined) {
+    throw new InvalidOptionError('hosts', "must name at least one host (or 'url', or OS_DEFAULT__TRANSPORT_URL)")
   }
+  const urlHosts = url?.hosts ?? []
+  const port = url?.isSecure === true ? AMQPS_PORT : AMQP_PORT
+  const endpoints = list === undefined ? undefined : parseEndpoints(list, port, reader.source('hosts'))
+  const hosts = endpoints?.map((endpoint) => withCredentials(endpoint, urlHosts)) ?? urlHosts
   return Object.freeze(
     hosts.map((host) =>
       Object.freeze({ ...host, username: username ?? host.username, password: password ?? host.password }),
@@ -149,10 +203,9 @@ function resolveHosts(reader: OptionReader, url: TransportUrl | undefined): read
   )
 }
 
-function withUrlCredentials(endpoint: Endpoint, url: TransportUrl | undefined): TransportHost {
+function withCredentials(endpoint: Endpoint, hosts: readonly TransportHost[]): TransportHost {
   const name = formatEndpoint(endpoint)
-  const known =
-    url?.hosts.find((host) => formatEndpoint(host.endpoint) === name) ?? url?.hosts[0] ?? DEFAULT_CREDENTIALS
+  const known = hosts.find((host) => formatEndpoint(host.endpoint) === name) ?? hosts[0] ?? DEFAULT_CREDENTIALS
   return { endpoint, username: known.username, password: known.password }
 }
 

@@ -23,7 +23,7 @@ export class Session {
   #control: Channel | undefined
   #blockedReason: string | undefined
   #detectedMs = 0
-  #onBlocked: () => void = () => undefined
+  readonly #onBlocked = new Set<() => void>()
 
   constructor(host: Host, driver: DriverConnection, openTimeoutMs: number) {
     this.host = host
@@ -55,17 +55,17 @@ export class Session {
 
   /** Bytes received so far: the only sign of life that a frozen server cannot fake. */
   get bytesRead(): number {
-    return this.#driver.socket.bytesRead
+    return this.#driver.traffic.bytesRead
   }
 
   /** Bytes that wait to be taken by the kernel. */
   get backlog(): number {
-    return this.#driver.socket.writableLength
+    return this.#driver.traffic.writableLength
   }
 
   /** Bytes that the kernel has taken. */
   get bytesAccepted(): number {
-    const { bytesWritten, writableLength } = this.#driver.socket
+    const { bytesWritten, writableLength } = this.#driver.traffic
     return bytesWritten - writableLength
   }
 
@@ -77,7 +77,7 @@ export class Session {
 
   /** `listener` runs whenever the broker stops or resumes taking messages. */
   onBlocked(listener: () => void): void {
-    this.#onBlocked = listener
+    this.#onBlocked.add(listener)
   }
 
   async openChannel(): Promise<Channel> {
@@ -141,7 +141,8 @@ export class Session {
   }
 
   #setBlocked(reason: string | undefined): void {
+    if (reason === this.#blockedReason) return
     this.#blockedReason = reason
-    this.#onBlocked()
+    for (const listener of this.#onBlocked) listener()
   }
 }

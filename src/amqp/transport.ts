@@ -1,16 +1,19 @@
 import { Client } from '../core/client.js'
-import { ClosedError, InvalidOptionError, NoEndpointError } from '../core/errors.js'
-import type { CommonEvents } from '../core/events.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError } from '../core/errors.js'
+import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
 import { Connection, type ConnectionRole } from './connection.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
+import { resolveDeclarations, type Declarations } from './declaration.js'
+import { ask } from './declare.js'
 import type { MessageHandler } from './deliveries.js'
+import type { AmqplibConfirmChannel } from './driver.js'
+import { QueueKindError } from './errors.js'
+import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
 import { checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
-import type { DeclarationMismatchEvent } from './oslo/declarer.js'
 import type { RpcEndpoint } from './oslo/dispatcher.js'
 import { Messaging } from './oslo/messaging.js'
 import type { NotificationEndpoint } from './oslo/notification-dispatcher.js'
@@ -24,21 +27,20 @@ import type { TransportPort } from './oslo/port.js'
 import type { RpcClient, RpcClientOptions } from './oslo/rpc-client.js'
 import type { RpcServer, RpcServerOptions, RpcServerTarget } from './oslo/rpc-server.js'
 import type { RpcTarget } from './oslo/target.js'
-import { resolveTransportOptions, type ResolvedTransportOptions, type TransportOptions } from './options.js'
+import {
+  resolveHostList,
+  resolveTransportOptions,
+  type ResolvedTransportOptions,
+  type TransportOptions,
+} from './options.js'
 import { Publisher } from './publisher.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type ResolvedSubscription, type Subscription } from './subscription.js'
 import { Topology } from './topology.js'
-import { Waiters } from './waiters.js'
+import { runOnChannel, type ChannelOptions, type RawChannel } from './with-channel.js'
 
-const DEFAULT_CONSUME_TIMEOUT_MS = 30_000
-
-/** The events of a transport. */
-export interface TransportEvents extends CommonEvents {
-  /** RPC or notifications use an exchange or a queue that exists with other properties than the options say. */
-  declarationMismatch: [DeclarationMismatchEvent]
-}
+const DEFAULT_TIMEOUT_MS = 30_000
 
 /** The publishing connection that was lost, until it serves again. */
 interface Loss {
@@ -54,17 +56,15 @@ interface Loss {
  * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
  * `failover` is reported, by the publishing one.
  */
-export class AmqpTransport extends Client<TransportEvents> {
+export class AmqpTransport extends Client<AmqpEvents> {
   readonly #options: ResolvedTransportOptions
   readonly #hosts: HostBook
-  readonly #topology = new Topology()
+  readonly #topology: Topology
   readonly #counters: Counters = newCounters()
   readonly #consumers = new Set<ManagedConsumer>()
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
-  readonly #consumerSessions = new Waiters<Session>()
-  readonly #publisherSessions = new Waiters<Session>()
   readonly #messaging: Messaging
   #loss: Loss | undefined
   #hasConsumed = false
@@ -76,7 +76,9 @@ export class AmqpTransport extends Client<TransportEvents> {
     this.#hosts = new HostBook(options.hosts, options.failoverStrategy, {
       onUp: ({ name }) => this.report('hostUp', { host: name, cause: undefined }),
       onDown: ({ name }, cause) => this.report('hostDown', { host: name, cause }),
+      onRefused: (error) => this.report('refused', { host: error.host, vhost: error.vhost, error }),
     })
+    this.#topology = new Topology((session, what, error) => this.#onTopologyError(session, what, error))
     this.#publisher = new Publisher({
       maxMessages: options.maxOutboxMessages,
       maxBytes: options.maxOutboxBytes,
@@ -176,7 +178,7 @@ export class AmqpTransport extends Client<TransportEvents> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
-      session: (signal) => this.#consumerSessions.next(signal),
+      session: (signal) => this.#connections.consumer.next(signal),
       whyWaiting: () => this.whyUnusable(),
       onClosed: (closed) => {
         this.#consumers.delete(closed)
@@ -184,8 +186,76 @@ export class AmqpTransport extends Client<TransportEvents> {
       },
     })
     this.#consumers.add(consumer)
-    await consumer.start({ timeoutMs: DEFAULT_CONSUME_TIMEOUT_MS, ...wait })
+    await consumer.start({ timeoutMs: DEFAULT_TIMEOUT_MS, ...wait })
     return consumer
+  }
+
+  /**
+   * Declares exchanges, queues and bindings, and declares them again, in the background, after each reconnect.
+   *
+   * Waits until a host can be reached, for 30 s unless told otherwise. Rejects with the broker's first refusal (reply code
+   * in `code`, 406 for an entity that exists with other properties) when everything else has been declared, with
+   * `QueueKindError`, or with `TimeoutError`. What it rejected for is not remembered: call it again. Refusals that come
+   * with a later reconnect are reported by the event `topologyError`.
+   */
+  async declare(declarations: Declarations, wait: WaitOptions = {}): Promise<void> {
+    this.assertOpen()
+    checkWait(wait)
+    const resolved = resolveDeclarations(declarations)
+    await this.#onConsumerSession('declare', wait, (session) => this.#topology.declare(session, resolved))
+    this.#topology.add(resolved)
+  }
+
+  /**
+   * Deletes exchanges and queues, and forgets them and their bindings if they were declared here. One that does not exist
+   * is no error.
+   */
+  async undeclare(
+    names: { readonly exchanges?: readonly string[]; readonly queues?: readonly string[] },
+    wait: WaitOptions = {},
+  ): Promise<void> {
+    this.assertOpen()
+    checkWait(wait)
+    this.#topology.remove(names)
+    await this.#onConsumerSession('undeclare', wait, async (session) => {
+      const channel = await session.openChannel()
+      for (const name of names.queues ?? []) await ask(channel, () => channel.raw.deleteQueue(name))
+      for (const name of names.exchanges ?? []) await ask(channel, () => channel.raw.deleteExchange(name))
+      channel.dismiss()
+    })
+  }
+
+  /**
+   * Runs `fn` on an amqplib channel of its own, for what this class has no method for; the channel is closed afterwards.
+   *
+   * It is a channel of the connection that consumes, where an alarm of the broker stops nothing; do not publish on it. With
+   * `confirm: true` it is a confirm channel of the connection that publishes. Nothing is repeated or restored: when the
+   * connection is lost, amqplib's calls reject. A refused operation ends this channel only, and rejects with the broker's
+   * error. Rejects with `TimeoutError` after `timeoutMs` (30 s), `fn` included.
+   */
+  async withChannel<T, const O extends ChannelOptions>(
+    fn: (channel: RawChannel<O>) => Promise<T>,
+    options?: O,
+  ): Promise<T> {
+    this.assertOpen()
+    const { confirm, timeoutMs = DEFAULT_TIMEOUT_MS, signal }: ChannelOptions = options ?? {}
+    checkWait({ timeoutMs, signal })
+    const connection = this.#connections[confirm === true ? 'publisher' : 'consumer']
+    const run = fn as (channel: AmqplibConfirmChannel) => Promise<T>
+    return runOnChannel((ended) => connection.next(ended), run, { confirm: confirm === true, timeoutMs, signal })
+  }
+
+  /**
+   * Changes the host list while the transport runs: same forms as the option `hosts`.
+   *
+   * A host that stays keeps its connections. Connections to one that is removed move at once: messages that were not
+   * confirmed are sent again, and no caller sees an error. Credentials of a new host are those of the first host before.
+   * @throws InvalidOptionError for a list that cannot work; nothing has changed then.
+   */
+  setHosts(hosts: TransportOptions['hosts']): void {
+    this.assertOpen()
+    this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts))
+    for (const connection of Object.values(this.#connections)) connection.reconsider()
   }
 
   /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
@@ -226,8 +296,6 @@ export class AmqpTransport extends Client<TransportEvents> {
     this.#liveness.stop()
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
-    this.#consumerSessions.close(reason)
-    this.#publisherSessions.close(reason)
     this.#messaging.close(reason)
     for (const connection of Object.values(this.#connections)) connection.close(reason)
   }
@@ -235,12 +303,16 @@ export class AmqpTransport extends Client<TransportEvents> {
   #connect(role: ConnectionRole): Connection {
     const isPublisher = role === 'publisher'
     const listener = {
-      onUp: (session: Session) => (isPublisher ? this.#publisher.attach(session) : this.#onConsumerUp(session)),
+      onUp: (session: Session) => {
+        if (isPublisher) this.#publisher.attach(session)
+        else this.#onConsumerUp(session)
+        this.#reportBlocked(role, session)
+      },
       onDown: (session: Session, cause: Error) => {
         if (isPublisher) this.#onPublisherDown(session, cause)
-        else this.#consumerSessions.clear()
       },
       onRefused: (error: Error) => this.#onRefused(isPublisher, error),
+      onGivenUp: (error: Error) => this.destroy(error),
     }
     const sibling = isPublisher ? 'consumer' : 'publisher'
     return new Connection(role, this.#options, this.#hosts, listener, () => this.#connections[sibling].session?.host)
@@ -264,6 +336,11 @@ export class AmqpTransport extends Client<TransportEvents> {
     )
   }
 
+  #onTopologyError({ host: { name } }: Session, what: string, error: Error): void {
+    this.#counters.topologyErrors += 1
+    this.report('topologyError', { host: name, what, error })
+  }
+
   #port(): TransportPort {
     return {
       options: this.#options.oslo,
@@ -271,16 +348,15 @@ export class AmqpTransport extends Client<TransportEvents> {
       prefetch: this.#options.prefetch,
       assertOpen: () => this.assertOpen(),
       publish: (letter, wait) => this.#publisher.publish(letter, wait),
-      session: (signal) => this.#publisherSessions.next(signal),
+      session: (signal) => this.#connections.publisher.next(signal),
       consume: (subscription, handler, wait) => this.#consume(subscription, handler, wait),
-      onMismatch: (event) => this.report('declarationMismatch', event),
+      onMismatch: (session, what, error) => this.#onTopologyError(session, what, error),
     }
   }
 
   #onServing(session: Session): void {
     const loss = this.#loss
     this.#loss = undefined
-    this.#publisherSessions.resolve(session)
     if (loss !== undefined) this.#messaging.onServing()
     this.setUsable(true)
     if (loss === undefined || loss.host === session.host.name) return
@@ -290,15 +366,45 @@ export class AmqpTransport extends Client<TransportEvents> {
 
   #onPublisherDown(session: Session, cause: Error): void {
     const { detectedMs } = session
-    this.#publisherSessions.clear()
     this.#loss ??= { host: session.host.name, cause, at: now(), detectedMs }
     this.setUsable(false, cause)
   }
 
   #onConsumerUp(session: Session): void {
-    this.#consumerSessions.resolve(session)
+    this.#topology.attach(session)
     if (this.#hasConsumed) void this.#topology.restore(session)
     this.#hasConsumed = true
+  }
+
+  #reportBlocked(role: ConnectionRole, session: Session): void {
+    const { name: host } = session.host
+    const report = (): void => {
+      const reason = session.blockedReason
+      this.report(reason === undefined ? 'unblocked' : 'blocked', { host, role, reason })
+    }
+    if (session.blockedReason !== undefined) report()
+    session.onBlocked(report)
+  }
+
+  /** Runs something that may be repeated on the connection of consumers, on the next one when that is lost. */
+  async #onConsumerSession(what: string, wait: WaitOptions, run: (session: Session) => Promise<void>): Promise<void> {
+    const stop = new AbortController()
+    const repeat = async (): Promise<void> => {
+      for (;;) {
+        const session = await this.#connections.consumer.next(stop.signal)
+        try {
+          await run(session)
+          return
+        } catch (error) {
+          if (session.isOpen || stop.signal.aborted || error instanceof QueueKindError) throw error
+        }
+      }
+    }
+    const late = (elapsedMs: number): Error => {
+      const cause = this.whyUnusable()
+      return new TimeoutError('operation', elapsedMs, `${what}, ${cause.message}`, cause, true)
+    }
+    await waitWithin(repeat(), { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late, (reason) => stop.abort(reason))
   }
 
   #onRefused(isPublisher: boolean, error: Error): void {

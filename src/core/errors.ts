@@ -21,6 +21,8 @@ export type HAErrorCode =
   | 'HA_BACKPRESSURE'
   | 'HA_UNROUTABLE'
   | 'HA_PUBLISH_REFUSED'
+  | 'HA_ACCESS_REFUSED'
+  | 'HA_QUEUE_KIND'
   | 'HA_KEY'
   | 'HA_VALUE_TOO_LARGE'
   | 'HA_SERVER_BUSY'

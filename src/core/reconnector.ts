@@ -1,38 +1,26 @@
-import { formatEndpoint, type Endpoint } from './endpoint.js'
-import { ClosedError, ConnectError, TimeoutError, toError } from './errors.js'
-import { TimeLimit } from './time-limit.js'
-import { abortReason, now, onAbort, sleep } from './timing.js'
+import { DialRace, type Connected, type DialOptions } from './dial-race.js'
+import type { Endpoint } from './endpoint.js'
+import { ClosedError, NoEndpointError } from './errors.js'
+import { abortReason, now, sleep } from './timing.js'
+
+export type { Connected } from './dial-race.js'
 
 /** What a {@link Reconnector} needs to know. Durations are milliseconds. @internal */
-export interface ReconnectorOptions<H extends { readonly endpoint: Endpoint }, C> {
-  /** Opens one connection; must stop and clean up when `signal` is aborted, which never happens once it resolved. */
-  readonly dial: (host: H, signal: AbortSignal) => Promise<C>
-  /** Ends a connection that arrived too late to be wanted. */
-  readonly discard: (connection: C) => void
+export interface ReconnectorOptions<H extends { readonly endpoint: Endpoint }, C> extends DialOptions<H, C> {
   /** The hosts to try in one round, in order; `last` is the one that was just lost. */
   readonly order: (last: H | undefined) => readonly H[]
-  /** Longest time one attempt may take, handshake included. */
-  readonly connectTimeoutMs: number
-  /** A host that is silent for so long is raced by the next one. */
-  readonly hedgeMs: number
   /** After a loss the first attempt waits a random part of this, so that not all clients arrive at once. */
   readonly splayMs: number
-  /** Pause before round `round` (1 is the first repetition). */
-  readonly roundDelay: (round: number) => number
+  /** Pause before round `round` (1 is the first repetition), when every attempt of the round before gave `errors`. */
+  readonly roundDelay: (round: number, errors: readonly Error[]) => number
+  /** Rounds that may fail in a row before `connect` rejects with `NoEndpointError`. @default Infinity */
+  readonly maxRounds?: number
   /**
    * True for an error that no repetition can mend; ends the first `connect` when every host of a round gave one. Asked
    * about a `ConnectError`, whose `cause` is what `dial` rejected with.
    */
   readonly isFatal?: (error: Error) => boolean
-  /** Told of each attempt that failed; an error is told once per attempt. */
-  readonly onAttemptFailed: (host: H, error: Error) => void
   readonly random?: () => number
-}
-
-/** A connection and the host it goes to. @internal */
-export interface Connected<H, C> {
-  readonly host: H
-  readonly connection: C
 }
 
 /** A connection that lived shorter than this counts as another failure: a flapping host earns a pause. */
@@ -53,13 +41,14 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
   #last: Connected<H, C> | undefined
   #connectedAt = 0
   #flaps = 0
+  #pause: AbortController | undefined
 
   constructor(options: ReconnectorOptions<H, C>) {
     this.#options = options
     this.#random = options.random ?? Math.random
   }
 
-  /** A new connection. Rejects only after `close()`, or when every host refused for a reason that cannot mend. */
+  /** A new connection. Rejects after `close()`, after `maxRounds`, or when every host refused for good. */
   connect(): Promise<Connected<H, C>> {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined
@@ -67,9 +56,15 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
     return this.#running
   }
 
+  /** Ends the pause between two rounds: the hosts are others now. */
+  hurry(): void {
+    this.#pause?.abort()
+  }
+
   /** Ends the loop; a running `connect()` rejects with `ClosedError`. */
   close(cause?: Error): void {
     this.#stop.abort(new ClosedError('connection', cause))
+    this.#pause?.abort()
   }
 
   async #run(): Promise<Connected<H, C>> {
@@ -88,12 +83,19 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
         this.#connectedAt = now()
         return winner
       }
-      const { isFatal } = this.#options
-      if (isFatal !== undefined && this.#last === undefined && race.errors.every((error) => isFatal(error))) {
-        throw race.errors.at(-1) ?? new Error('bug: a round without hosts')
-      }
-      await sleep(this.#options.roundDelay(round), signal)
+      const { isFatal, maxRounds = Infinity, roundDelay } = this.#options
+      const isHopeless = isFatal !== undefined && this.#last === undefined && race.errors.every(isFatal)
+      if (isHopeless) throw race.errors.at(-1) ?? new Error('bug: a round without hosts')
+      if (round >= maxRounds) throw new NoEndpointError(`no host answered in ${round} rounds`, race.errors)
+      await this.#rest(roundDelay(round, race.errors))
     }
+  }
+
+  async #rest(ms: number): Promise<void> {
+    this.#pause = new AbortController()
+    await sleep(ms, this.#pause.signal).catch(() => undefined)
+    this.#pause = undefined
+    if (this.#stop.signal.aborted) throw abortReason(this.#stop.signal)
   }
 
   #firstDelay(): number {
@@ -101,114 +103,7 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
     this.#flaps = now() - this.#connectedAt < STABLE_AFTER_MS ? this.#flaps + 1 : 0
     const hosts = Math.max(1, this.#options.order(undefined).length)
     const rounds = Math.floor(this.#flaps / hosts)
-    return this.#random() * this.#options.splayMs + (rounds === 0 ? 0 : this.#options.roundDelay(rounds))
-  }
-}
-
-/** One walk over the hosts: the first handshake that completes wins, the others are aborted or discarded. */
-class DialRace<H extends { readonly endpoint: Endpoint }, C> {
-  readonly errors: Error[] = []
-  readonly #options: ReconnectorOptions<H, C>
-  readonly #signal: AbortSignal
-  /** Ends an attempt; the winner's is gone from here, its signal must not be aborted. */
-  readonly #cancel = new Set<(reason: Error) => void>()
-  #winner: Connected<H, C> | undefined
-  #active = 0
-  #wake: () => void = () => undefined
-
-  constructor(options: ReconnectorOptions<H, C>, signal: AbortSignal) {
-    this.#options = options
-    this.#signal = signal
-  }
-
-  async run(hosts: readonly H[]): Promise<Connected<H, C> | undefined> {
-    const forget = onAbort(this.#signal, () => this.#wake())
-    try {
-      for (const host of hosts) {
-        if (this.#isOver()) break
-        const failuresBefore = this.errors.length
-        void this.#attempt(host)
-        await this.#until(() => this.#isOver() || this.errors.length > failuresBefore, this.#options.hedgeMs)
-      }
-      await this.#until(() => this.#isOver() || this.#active === 0)
-    } finally {
-      forget()
-      for (const cancel of this.#cancel) cancel(new ClosedError('dial'))
-    }
-    return this.#winner
-  }
-
-  #isOver(): boolean {
-    return this.#winner !== undefined || this.#signal.aborted
-  }
-
-  async #attempt(host: H): Promise<void> {
-    this.#active += 1
-    try {
-      const connection = await this.#dialWithin(host)
-      if (this.#isOver()) this.#options.discard(connection)
-      else this.#winner = { host, connection }
-    } catch (error) {
-      if (!this.#isOver()) {
-        const failure = new ConnectError(formatEndpoint(host.endpoint), error)
-        this.errors.push(failure)
-        this.#options.onAttemptFailed(host, failure)
-      }
-    } finally {
-      this.#active -= 1
-      this.#wake()
-    }
-  }
-
-  /** The driver's own dial may ignore its signal, so the limit does not depend on it. */
-  #dialWithin(host: H): Promise<C> {
-    const { connectTimeoutMs, dial, discard } = this.#options
-    const controller = new AbortController()
-    return new Promise<C>((resolve, reject) => {
-      let settled = false
-      const settle = (): void => {
-        settled = true
-        limit.clear()
-        this.#cancel.delete(cancel)
-      }
-      const cancel = (reason: Error): void => {
-        settle()
-        reject(reason)
-        controller.abort(reason)
-      }
-      const limit = new TimeLimit(connectTimeoutMs, () =>
-        cancel(new TimeoutError('connect', connectTimeoutMs, formatEndpoint(host.endpoint))),
-      )
-      this.#cancel.add(cancel)
-      const dialled = (async () => dial(host, controller.signal))()
-      dialled.then(
-        (connection) => {
-          if (settled) {
-            discard(connection)
-            return
-          }
-          settle()
-          resolve(connection)
-        },
-        (error: unknown) => {
-          settle()
-          reject(toError(error))
-        },
-      )
-    })
-  }
-
-  async #until(condition: () => boolean, limitMs?: number): Promise<void> {
-    const deadline = limitMs === undefined ? Infinity : now() + limitMs
-    while (!condition() && now() < deadline) {
-      await new Promise<void>((resolve) => {
-        const timer = limitMs === undefined ? undefined : setTimeout(resolve, Math.max(0, deadline - now()))
-        this.#wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-    }
+    return this.#random() * this.#options.splayMs + (rounds === 0 ? 0 : this.#options.roundDelay(rounds, []))
   }
 }
 

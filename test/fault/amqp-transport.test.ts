@@ -67,8 +67,8 @@ describe('connecting', () => {
     const fakes = [await broker({ refusesLogin: true }), await broker({ refusesLogin: true })]
     const transport = transportTo(fakes)
     const published = transport.publish('', 'q', 'x')
-    await expect(transport.ready()).rejects.toMatchObject({ code: 'HA_CONNECT', cause: { code: 403 } })
-    await expect(published).rejects.toMatchObject({ code: 'HA_CONNECT' })
+    await expect(transport.ready()).rejects.toMatchObject({ code: 'HA_ACCESS_REFUSED', replyCode: 403 })
+    await expect(published).rejects.toMatchObject({ code: 'HA_ACCESS_REFUSED' })
   })
 })
 

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { DriverChannel, DriverConnection, DriverMessage, DriverPublishOptions } from '../../src/amqp/driver.js'
+import { Addresses } from '../../src/amqp/addresses.js'
 import type { Host } from '../../src/amqp/hosts.js'
 import { Session } from '../../src/amqp/session.js'
 
@@ -24,9 +25,11 @@ export class StubChannel extends EventEmitter implements DriverChannel {
 
   readonly assertExchange: () => Promise<unknown> = done
   readonly checkExchange: () => Promise<unknown> = done
-  readonly deleteQueue: () => Promise<unknown> = done
   readonly assertQueue: () => Promise<unknown> = done
   readonly bindQueue: () => Promise<unknown> = done
+  readonly bindExchange: () => Promise<unknown> = done
+  readonly deleteExchange: () => Promise<unknown> = done
+  readonly deleteQueue: () => Promise<unknown> = done
   readonly cancel: () => Promise<unknown> = done
   prefetch: () => Promise<unknown> = done
   /** Messages that the queue says it has. */
@@ -69,6 +72,7 @@ export class StubChannel extends EventEmitter implements DriverChannel {
 export class StubConnection extends EventEmitter implements DriverConnection {
   readonly bytes = { bytesRead: 0, bytesWritten: 0, writableLength: 0 }
   readonly socket: Socket
+  readonly traffic: Socket
   readonly isBlocked = false
   readonly channels: StubChannel[] = []
   readonly confirmChannels: StubChannel[] = []
@@ -87,6 +91,7 @@ export class StubConnection extends EventEmitter implements DriverConnection {
     for (const name of ['bytesRead', 'bytesWritten', 'writableLength'] as const) {
       Object.defineProperty(this.socket, name, { get: () => this.bytes[name] })
     }
+    this.traffic = this.socket
   }
 
   createChannel(): Promise<DriverChannel> {
@@ -110,7 +115,8 @@ export class StubConnection extends EventEmitter implements DriverConnection {
 
 /** A host with the name `name:5672`. */
 export function stubHost(name: string): Host {
-  return { endpoint: { host: name, port: 5672 }, username: 'guest', password: 'guest', name: `${name}:5672` }
+  const endpoint = { host: name, port: 5672 }
+  return { endpoint, username: 'guest', password: 'guest', name: `${name}:5672`, addresses: new Addresses(endpoint) }
 }
 
 /** A session on a stub connection. */

@@ -4,7 +4,7 @@ import { HostBook } from '../../src/amqp/hosts.js'
 
 const CLIENTS = 1000
 const addresses = ['a', 'b', 'c'].map((host) => ({ endpoint: { host, port: 1 }, username: 'u', password: 'p' }))
-const ignore = { onUp: () => undefined, onDown: () => undefined }
+const ignore = { onUp: () => undefined, onDown: () => undefined, onRefused: () => undefined }
 
 test('1,000 clients that lose a host spread over the other two', () => {
   const counts = new Map<string, number>()

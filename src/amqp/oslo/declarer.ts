@@ -1,21 +1,14 @@
-import { ConnectionLostError } from '../../core/errors.js'
 import type { Channel } from '../channel.js'
 import { replyCode } from '../classify.js'
+import { ask, declareExchange, declareQueue } from '../declare.js'
 import type { Session } from '../session.js'
 import type { ExchangeSpec, QueueSpec } from './queues.js'
 
-/** An exchange or a queue exists with other properties than the options say, and is used as it is. */
-export interface DeclarationMismatchEvent {
-  /** Such as `queue 'conductor'`. */
-  readonly entity: string
-  /** The broker's refusal (406), which names what differs. */
-  readonly cause: Error
-}
-
-/** Told of every mismatch. @internal */
-export type OnMismatch = (event: DeclarationMismatchEvent) => void
+/** Told of an exchange or a queue that exists with other properties than asked for, once for each. @internal */
+export type OnMismatch = (session: Session, what: string, error: Error) => void
 
 const PRECONDITION_FAILED = 406
+const MAX_REPORTED = 10_000
 
 /**
  * Declares exchanges and queues as the options say, and takes those that exist with other properties as they are: a
@@ -24,7 +17,6 @@ const PRECONDITION_FAILED = 406
  */
 export class Declarer {
   readonly #onMismatch: OnMismatch
-  /** Mismatches that were reported: once each is enough. */
   readonly #reported = new Set<string>()
 
   constructor(onMismatch: OnMismatch) {
@@ -32,12 +24,11 @@ export class Declarer {
   }
 
   async exchange(session: Session, spec: ExchangeSpec): Promise<void> {
-    const { name, type, durable, autoDelete } = spec
     await this.#declare(
       session,
-      `exchange '${name}'`,
-      ({ raw }) => raw.assertExchange(name, type, { durable, autoDelete }),
-      ({ raw }) => raw.checkExchange(name),
+      `exchange '${spec.name}'`,
+      (channel) => declareExchange(channel, spec),
+      ({ raw }) => raw.checkExchange(spec.name),
     )
   }
 
@@ -48,7 +39,7 @@ export class Declarer {
     await this.#declare(
       session,
       `queue '${name}'`,
-      ({ raw }) => raw.assertQueue(name, { durable, autoDelete, exclusive: false, arguments: { ...spec.arguments } }),
+      (channel) => declareQueue(channel, name, { durable, autoDelete, arguments: { ...spec.arguments } }),
       ({ raw }) => raw.checkQueue(name),
     )
     for (const { exchange, routingKey } of bindings) {
@@ -58,7 +49,7 @@ export class Declarer {
 
   async #declare(
     session: Session,
-    entity: string,
+    what: string,
     declare: (channel: Channel) => Promise<unknown>,
     check: (channel: Channel) => Promise<unknown>,
   ): Promise<void> {
@@ -68,9 +59,9 @@ export class Declarer {
       if (replyCode(error) !== PRECONDITION_FAILED) throw error
       // A refusal closes its channel.
       await onChannel(session, check)
-      if (this.#reported.has(entity)) return
-      this.#reported.add(entity)
-      this.#onMismatch({ entity, cause: error as Error })
+      if (this.#reported.has(what) || this.#reported.size >= MAX_REPORTED) return
+      this.#reported.add(what)
+      this.#onMismatch(session, what, error as Error)
     }
   }
 }
@@ -83,9 +74,12 @@ async function onChannel(session: Session, request: (channel: Channel) => Promis
   })
   ended.catch(() => undefined)
   try {
-    await Promise.race([request(channel), ended])
-  } catch (error) {
-    throw channel.ending.value?.error ?? error ?? new ConnectionLostError(session.host.name, 'the channel ended')
+    await Promise.race([
+      ask(channel, async () => {
+        await request(channel)
+      }),
+      ended,
+    ])
   } finally {
     channel.dismiss()
   }

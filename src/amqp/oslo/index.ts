@@ -1,7 +1,6 @@
 /** RPC and notifications, wire-compatible with Python's oslo.messaging. */
 export type { Compression } from './compression.js'
 export type { RequestContext } from './context.js'
-export type { DeclarationMismatchEvent } from './declarer.js'
 export type { EndpointTarget, RpcEndpoint } from './dispatcher.js'
 export {
   ExpectedError,

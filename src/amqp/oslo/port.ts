@@ -4,7 +4,7 @@ import type { MessageHandler } from '../deliveries.js'
 import type { Letter } from '../entry.js'
 import type { Session } from '../session.js'
 import type { ResolvedSubscription } from '../subscription.js'
-import type { DeclarationMismatchEvent } from './declarer.js'
+import type { OnMismatch } from './declarer.js'
 import type { ResolvedOsloOptions } from './options.js'
 
 /** What RPC and notifications get from the transport. @internal */
@@ -22,5 +22,5 @@ export interface TransportPort {
     handler: MessageHandler,
     wait: WaitOptions,
   ) => Promise<Consumer>
-  readonly onMismatch: (event: DeclarationMismatchEvent) => void
+  readonly onMismatch: OnMismatch
 }

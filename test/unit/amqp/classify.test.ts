@@ -3,13 +3,16 @@ import {
   explainHandshake,
   isEntityError,
   isQueueGone,
-  isRefusal,
+  isDeprecated,
   isTemporary,
+  refusalIn,
   refusedExchange,
   replyCode,
 } from '../../../src/amqp/classify.js'
-import { ConnectError } from '../../../src/core/errors.js'
+import { AccessRefusedError, QueueKindError } from '../../../src/amqp/errors.js'
+import { ConnectError, ConnectionLostError } from '../../../src/core/errors.js'
 
+const target = { host: 'h:1', vhost: 'nova', username: 'u' }
 const closed = (code: number, text: string): Error =>
   Object.assign(new Error(`Channel closed by server: ${code} (X) with message "${text}"`), { code })
 const downText = "NOT_FOUND - home node 'r1@localhost' of durable queue 'q' in vhost '/' is down or inaccessible"
@@ -43,22 +46,50 @@ describe('errors of the broker', () => {
     expect(refusedExchange(closed(code, text))).toBe(exchange)
   })
 
-  test('have the code of a refused login, which amqplib leaves out', () => {
-    const error = new Error('Handshake terminated by server: 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED"')
-    expect(isRefusal(error)).toBe(false)
-    expect(replyCode(explainHandshake(error, '/'))).toBe(403)
-    expect(isRefusal(new ConnectError('h:1', error))).toBe(true)
+  test.each([403, 530])('of a refused login or virtual host, %i, say where, who and for what', (code) => {
+    const error = new Error(`Handshake terminated by server: ${String(code)} (X) with message "X"`)
+    expect(refusalIn(error)).toBeUndefined()
+    const explained = explainHandshake(error, target)
+    expect(explained).toMatchObject({
+      code: 'HA_ACCESS_REFUSED',
+      replyCode: code,
+      host: 'h:1',
+      vhost: 'nova',
+      cause: error,
+    })
+    expect(explained.message).toMatch(/h:1 .*'nova'/)
+    expect(refusalIn(new ConnectError('h:1', explained))).toBe(explained)
   })
 
-  test('say that the virtual host was refused', () => {
-    const error = explainHandshake(new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), 'nova')
+  test('say that the virtual host was refused, which amqplib does not', () => {
+    const error = explainHandshake(new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), target)
+    expect(error).toMatchObject({ code: 'HA_ACCESS_REFUSED', replyCode: 530 })
     expect(error.message).toContain("virtual host 'nova'")
-    expect(isRefusal(error)).toBe(true)
   })
 
   test('of the network are no refusal', () => {
     const error = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
     expect(replyCode(error)).toBeUndefined()
-    expect(isRefusal(explainHandshake(error, '/'))).toBe(false)
+    expect(refusalIn(explainHandshake(error, target))).toBeUndefined()
+  })
+
+  test('with another code in the handshake keep it', () => {
+    const error = explainHandshake(new Error('Handshake terminated by server: 320 (X) with message "X"'), target)
+    expect(replyCode(error)).toBe(320)
+    expect(refusalIn(error)).toBeUndefined()
+  })
+
+  test('of a name with several addresses are a refusal only if all refuse', () => {
+    const refused = new AccessRefusedError('h:1', '/', 'u', 403, undefined)
+    expect(refusalIn(new AggregateError([refused, refused]))).toBe(refused)
+    expect(refusalIn(new AggregateError([refused, new Error('ETIMEDOUT')]))).toBeUndefined()
+  })
+
+  test('tell a kind of queue that is not allowed from a node that cannot answer', () => {
+    const deprecated = closed(541, 'INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated.')
+    expect(isDeprecated(new ConnectionLostError('h:1', 'x', { cause: deprecated }))).toBe(true)
+    expect(isDeprecated(closed(541, 'INTERNAL_ERROR - operation timed out'))).toBe(false)
+    expect(isTemporary(new QueueKindError('q', deprecated))).toBe(false)
+    expect(isTemporary(closed(541, 'INTERNAL_ERROR - operation timed out'))).toBe(true)
   })
 })

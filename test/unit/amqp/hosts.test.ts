@@ -4,15 +4,16 @@ import { HostBook, type Host } from '../../../src/amqp/hosts.js'
 function setUp(strategy: 'shuffle' | 'round-robin' = 'round-robin') {
   const onUp = vi.fn()
   const onDown = vi.fn()
+  const onRefused = vi.fn()
   const hosts = ['a', 'b', 'c'].map((host) => ({ endpoint: { host, port: 1 }, username: 'u', password: 's3cret' }))
-  const book = new HostBook(hosts, strategy, { onUp, onDown })
+  const book = new HostBook(hosts, strategy, { onUp, onDown, onRefused })
   const [a, b, c] = book.hosts as [Host, Host, Host]
   const order = (last?: Host, sibling?: Host): string =>
     book
       .order(last, sibling)
       .map(({ endpoint }) => endpoint.host)
       .join('')
-  return { book, a, b, c, order, onUp, onDown }
+  return { book, a, b, c, order, onUp, onDown, onRefused }
 }
 
 describe('the order of hosts', () => {

@@ -19,8 +19,11 @@ describe('a transport URL', () => {
     expect(hosts[1]).toMatchObject({ username: 'guest', password: 'guest' })
   })
 
-  test('gives an empty password to a user without one', () => {
-    expect(parse('rabbit://u@h1').hosts[0]).toMatchObject({ username: 'u', password: '' })
+  test('gives guest for a password or a user that is empty, as kombu does', () => {
+    for (const url of ['rabbit://u@h1', 'rabbit://u:@h1']) {
+      expect(parse(url).hosts[0]).toMatchObject({ username: 'u', password: 'guest' })
+    }
+    expect(parse('rabbit://:p@h1').hosts[0]).toMatchObject({ username: 'guest', password: 'p' })
   })
 
   test('percent-decodes user and password once', () => {
@@ -50,20 +53,47 @@ describe('a transport URL', () => {
     ['rabbit://h//x', '/x'],
     ['rabbit://h/a/b', 'a/b'],
     ['rabbit://h/n%20v', 'n v'],
+    ['rabbit://h/n%252Fv', 'n%2Fv'],
+    ['rabbit://h/nova#fragment', 'nova'],
   ])('%s means the virtual host %s', (url, vhost) => {
     expect(parse(url).vhost).toBe(vhost)
   })
 
-  test.each(['rabbit', 'RABBIT', 'amqp', 'kombu', 'kombu+rabbit', 'kombu+amqp', 'kombu+pyamqp'])(
+  test.each(['rabbit', 'RABBIT', 'amqp', 'amqps', 'kombu', 'kombu+rabbit', 'kombu+amqp', 'kombu+pyamqp'])(
     'may have the scheme %s',
     (scheme) => {
       expect(parse(`${scheme}://h`).hosts).toHaveLength(1)
     },
   )
 
+  test.each(['rabbit://', 'rabbit:///nova', 'rabbit://,,/nova'])('without a host means this machine: %s', (url) => {
+    expect(parse(url).hosts).toEqual([
+      { endpoint: { host: '127.0.0.1', port: 5672 }, username: 'guest', password: 'guest' },
+    ])
+  })
+
+  test('takes an empty port for none', () => {
+    expect(parse('rabbit://h1:').hosts[0]?.endpoint).toEqual({ host: 'h1', port: 5672 })
+  })
+
+  test('uses port 5672 unless it is amqps', () => {
+    expect(parse('amqps://h1,h2:5672/')).toMatchObject({
+      isSecure: true,
+      hosts: [{ endpoint: { port: 5671 } }, { endpoint: { port: 5672 } }],
+    })
+    expect(parse('rabbit://h1/?ssl=1')).toMatchObject({ isSecure: false, hosts: [{ endpoint: { port: 5672 } }] })
+  })
+
+  test('joins repeated keys of its query and drops blank values', () => {
+    expect([...parse('rabbit://h/?a=1&b=&a=2&c=x%2Cy').query]).toEqual([
+      ['a', '1,2'],
+      ['c', 'x,y'],
+    ])
+  })
+
   test.each([
+    'u:p@h/v',
     'http://h',
-    'amqps://h',
     'kombu+memory://h',
     'kafka://h',
     'h1:5672',

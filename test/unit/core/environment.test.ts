@@ -102,7 +102,7 @@ describe('VARIABLES', () => {
     expect(new Set(names).size).toBe(names.length)
     for (const { what, code } of VARIABLES) {
       expect(what).not.toBe('')
-      expect(code).toMatch(/^[a-z][A-Za-z]*$/)
+      expect(code).toMatch(/^[a-z][A-Za-z]*(\.[a-z]+)?$/)
     }
   })
 

@@ -40,6 +40,8 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_BACKPRESSURE: true,
   HA_UNROUTABLE: true,
   HA_PUBLISH_REFUSED: true,
+  HA_ACCESS_REFUSED: true,
+  HA_QUEUE_KIND: true,
   HA_KEY: true,
   HA_VALUE_TOO_LARGE: true,
   HA_SERVER_BUSY: true,
