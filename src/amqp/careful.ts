@@ -22,6 +22,8 @@ export interface CarefulListener {
 const SUSPICION_MS = 10_000
 const MAX_SUSPECT_EXCHANGES = 1000
 
+const ONE_AT_A_TIME = Object.freeze({ size: 1, onRoundTrip: () => undefined })
+
 type Outcome = { readonly is: 'settled' } | { readonly is: 'ended'; readonly end: ChannelEnd }
 
 /**
@@ -90,6 +92,11 @@ export class Careful {
   /** Goes on after the broker took messages again. */
   wake(): void {
     void this.#run()
+  }
+
+  /** Gives the channel up when it leaves its message without a verdict; the message is sent again on a fresh one. */
+  giveUpNeglectful(patienceMs: number): void {
+    if (this.#lane !== undefined && this.#lane.neglectedMs >= patienceMs) this.#lane.channel.dismiss()
   }
 
   close(): void {
@@ -195,7 +202,7 @@ export class Careful {
       tell(entry)
       this.#onOutcome({ is: 'settled' })
     }
-    this.#lane = new Lane(channel, 1, {
+    this.#lane = new Lane(channel, ONE_AT_A_TIME, {
       onConfirmed: (entry) => settled(entry, this.#listener.onConfirmed),
       onRefused: (entry) => settled(entry, this.#listener.onRefused),
       onReturned: this.#listener.onReturned,

@@ -1,8 +1,10 @@
+import type { Deadline, Deadlines } from '../core/deadlines.js'
 import { TimeoutError } from '../core/errors.js'
-import { TimeLimit, type WaitOptions } from '../core/time-limit.js'
+import type { Place } from '../core/linked-list.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
-import { PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
+import { BackpressureError, PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
 
 /** Tells consumers that a message is a copy: 2 on the first repetition. @internal */
 export const ATTEMPT_HEADER = 'x-openstack-ha-attempt'
@@ -15,6 +17,19 @@ export interface Letter {
   readonly properties: DriverPublishOptions
   /** False for what must not be sent again while it is unknown whether it arrived. @default true */
   readonly isRepeatable?: boolean
+}
+
+/** How long a caller waits. @internal */
+export interface Wait extends WaitOptions {
+  readonly timeoutMs: number
+}
+
+/** What all entries of a publisher share. @internal */
+export interface EntryOwner {
+  readonly deadlines: Deadlines
+  /** Why nothing can be sent at present. */
+  readonly whyWaiting: () => Error
+  readonly onSettled: (entry: Entry) => void
 }
 
 /**
@@ -31,6 +46,14 @@ export class Entry {
   returned: UnroutableError | undefined
   /** True while a live channel has it and owes the confirmation. */
   isInFlight = false
+  /** When it was sent last. */
+  sentAt = 0
+  /** Why it has to wait for room in the outbox, while it does. */
+  refusal: BackpressureError | undefined
+  /** The outbox's. */
+  held: Place<unknown> | undefined
+  /** The outbox's. */
+  queued: Place<unknown> | undefined
   #attempts = 0
   #refusals = 0
   #isUncertain = false
@@ -38,27 +61,19 @@ export class Entry {
   #resolve!: () => void
   #reject!: (error: Error) => void
   readonly #startedAt = now()
-  readonly #limit: TimeLimit
-  readonly #forgetSignal: () => void
-  readonly #onSettled: (entry: Entry) => void
+  readonly #owner: EntryOwner
+  readonly #deadline: Deadline
+  #forgetSignal: (() => void) | undefined
 
-  constructor(
-    letter: Letter,
-    wait: WaitOptions & { readonly timeoutMs: number },
-    whyWaiting: () => Error,
-    onSettled: (entry: Entry) => void,
-  ) {
+  constructor(letter: Letter, { timeoutMs, signal }: Wait, owner: EntryOwner) {
     this.letter = letter
-    this.#onSettled = onSettled
+    this.#owner = owner
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#limit = new TimeLimit(wait.timeoutMs, () => {
-      const cause = whyWaiting()
-      this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
-    })
-    this.#forgetSignal = onAbort(wait.signal, () => this.#giveUp(abortReason(wait.signal as AbortSignal)))
+    this.#deadline = owner.deadlines.add(timeoutMs, this)
+    if (signal !== undefined) this.#forgetSignal = onAbort(signal, () => this.#giveUp(abortReason(signal)))
   }
 
   get id(): string {
@@ -78,6 +93,11 @@ export class Entry {
     return this.isInFlight || this.#isUncertain
   }
 
+  /** True if a channel that had it is gone. */
+  get wasLost(): boolean {
+    return this.#isUncertain
+  }
+
   get isRepetition(): boolean {
     return this.#attempts > 0
   }
@@ -92,6 +112,7 @@ export class Entry {
   sent(): void {
     this.#attempts += 1
     this.isInFlight = true
+    this.sentAt = now()
     this.returned = undefined
   }
 
@@ -120,11 +141,23 @@ export class Entry {
   settle(error?: Error): void {
     if (this.#isSettled) return
     this.#isSettled = true
-    this.#limit.clear()
-    this.#forgetSignal()
+    this.#deadline.clear()
+    this.#forgetSignal?.()
     if (error === undefined) this.#resolve()
     else this.#reject(error)
-    this.#onSettled(this)
+    this.#owner.onSettled(this)
+  }
+
+  /** It cannot be sent: reported as failed, unless an earlier attempt may have been stored. */
+  fail(error: Error): void {
+    this.isInFlight = false
+    this.settle(this.mayBeStored ? new PublishOutcomeUnknownError(this.id, error.message, error) : error)
+  }
+
+  /** The caller's limit ran out. */
+  onExpired(): void {
+    const cause = this.#owner.whyWaiting()
+    this.#giveUp(new TimeoutError('operation', now() - this.#startedAt, `publish, ${cause.message}`, cause, true))
   }
 
   /** The wait ends without a verdict of the broker: what is unknown is reported as unknown. */
@@ -139,6 +172,8 @@ export class Entry {
       this.settle(this.returned)
     } else if (this.#refusals > 0) {
       this.settle(new PublishRefusedError(this.id, this.#refusals))
+    } else if (this.refusal !== undefined && reason instanceof TimeoutError) {
+      this.settle(this.refusal)
     } else {
       this.settle(reason)
     }

@@ -45,7 +45,10 @@ export class PublishRefusedError extends HAError {
   }
 }
 
-/** The outbox is full: the message was not taken. Publish less, wait, or raise `maxOutboxMessages` or `maxOutboxBytes`. */
+/**
+ * The outbox is full: the message was not taken, or, with `overflow: 'wait'`, there was no room within its limit. Publish
+ * less, wait, or raise `maxOutboxMessages` or `maxOutboxBytes`. Why nothing is sent at present is the `cause`.
+ */
 export class BackpressureError extends HAError {
   readonly code = 'HA_BACKPRESSURE'
   override readonly safeToRetry = true
@@ -96,5 +99,20 @@ export class QueueKindError extends HAError {
       },
     )
     this.queue = queue
+  }
+}
+
+/** The message is larger than `maxMessageBytes`, or than the outbox: it was not sent, the broker would refuse it. */
+export class MessageTooLargeError extends HAError {
+  readonly code = 'HA_MESSAGE_TOO_LARGE'
+  override readonly safeToRetry = true
+  /** Size of the body. */
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(bytes: number, maxBytes: number, option: string) {
+    super(`the message has ${bytes} bytes, '${option}' allows ${maxBytes}`)
+    this.bytes = bytes
+    this.maxBytes = maxBytes
   }
 }

@@ -27,6 +27,7 @@ export type { Message } from './message.js'
 export {
   AccessRefusedError,
   BackpressureError,
+  MessageTooLargeError,
   PublishOutcomeUnknownError,
   PublishRefusedError,
   QueueKindError,

@@ -3,6 +3,7 @@ import type { Channel, ChannelEnd } from './channel.js'
 import type { DriverConfirm, DriverReturn } from './driver.js'
 import type { Entry } from './entry.js'
 import { UnroutableError } from './errors.js'
+import { InFlight } from './in-flight.js'
 
 /** Told what becomes of the messages on a lane. @internal */
 export interface LaneListener {
@@ -15,6 +16,12 @@ export interface LaneListener {
   readonly onEnded: (entries: readonly Entry[], end: ChannelEnd) => void
 }
 
+/** How many messages may be in flight; told of each round trip. @internal */
+export interface LaneWindow {
+  readonly size: number
+  onRoundTrip(latencyMs: number, wasFull: boolean): void
+}
+
 /**
  * A confirm channel with what is in flight on it.
  *
@@ -24,29 +31,36 @@ export interface LaneListener {
 export class Lane {
   readonly channel: Channel
   readonly openedAt: number = now()
-  readonly #maxInFlight: number
+  readonly #window: LaneWindow
   readonly #listener: LaneListener
-  /** By delivery tag, so in the order of sending. */
-  readonly #inFlight = new Map<number, Entry>()
-  #nextTag = 1
+  readonly #inFlight = new InFlight<Entry>()
   #isFull = false
   #isRetired = false
+  #wasOvertaken = false
+  /** When the broker gave a verdict last, or owed none. */
   #answeredAt = now()
+  #excusedAt = 0
+  /** When the message was sent that was confirmed last. */
+  #confirmedSentAt = 0
+  /** A round trip ends with the confirmation of what was sent after this. */
+  #roundBegan = 0
+  #wasWindowFull = false
 
-  constructor(channel: Channel, maxInFlight: number, listener: LaneListener) {
+  constructor(channel: Channel, window: LaneWindow, listener: LaneListener) {
     this.channel = channel
-    this.#maxInFlight = maxInFlight
+    this.#window = window
     this.#listener = listener
-    channel.raw.on('ack', (confirm) => this.#settle(confirm, listener.onConfirmed))
-    channel.raw.on('nack', (confirm) => this.#settle(confirm, listener.onRefused))
+    const [confirm, refuse] = [(entry: Entry) => this.#confirm(entry), listener.onRefused]
+    channel.raw.on('ack', (ack) => this.#settle(ack, confirm))
+    channel.raw.on('nack', (nack) => this.#settle(nack, refuse))
     channel.raw.on('return', (message) => this.#return(message))
     channel.raw.on('drain', () => {
       this.#isFull = false
       listener.onRoom()
     })
     channel.ending.on((end) => {
-      const entries = [...this.#inFlight.values()]
-      this.#inFlight.clear()
+      this.#wasOvertaken = this.#isOvertaken
+      const entries = this.#inFlight.takeUpTo(Infinity)
       for (const entry of entries) entry.lost()
       listener.onEnded(entries, end)
     })
@@ -56,13 +70,32 @@ export class Lane {
     return this.#inFlight.size
   }
 
-  /** How long the broker has owed a verdict without giving any, in milliseconds. */
-  get silentMs(): number {
-    return this.#inFlight.size === 0 ? 0 : now() - this.#answeredAt
+  /**
+   * How long the message that was sent first has been left without a verdict, in milliseconds: not answered at all, or
+   * overtaken by later ones. One that only stands in a long line is not left.
+   */
+  get neglectedMs(): number {
+    const { oldest } = this.#inFlight
+    if (oldest === undefined) return 0
+    const since = Math.max(oldest.sentAt, this.#excusedAt)
+    return Math.max(now() - Math.max(this.#answeredAt, since), this.#confirmedSentAt - since)
+  }
+
+  /** True if the channel ended without a verdict on the oldest message, while later ones had theirs. */
+  get wasOvertaken(): boolean {
+    return this.#wasOvertaken
   }
 
   get hasRoom(): boolean {
-    return this.channel.isOpen && !this.#isFull && !this.#isRetired && this.#inFlight.size < this.#maxInFlight
+    if (!this.channel.isOpen || this.#isFull || this.#isRetired) return false
+    const hasRoom = this.#inFlight.size < this.#window.size
+    if (!hasRoom) this.#wasWindowFull = true
+    return hasRoom
+  }
+
+  /** The broker could not answer until now. */
+  excuse(): void {
+    this.#excusedAt = now()
   }
 
   /** Takes no further messages, and closes when what is in flight has its verdict. */
@@ -76,26 +109,36 @@ export class Lane {
     const { exchange, routingKey, content } = entry.letter
     this.#isFull = !this.channel.raw.publish(exchange, routingKey, content, entry.nextProperties())
     entry.sent()
-    if (this.#inFlight.size === 0) this.#answeredAt = now()
-    this.#inFlight.set(this.#nextTag, entry)
-    this.#nextTag += 1
+    if (this.#inFlight.size === 0) this.#answeredAt = entry.sentAt
+    this.#inFlight.add(entry)
   }
 
   #settle({ deliveryTag, multiple }: DriverConfirm, verdict: (entry: Entry) => void): void {
     this.#answeredAt = now()
     if (multiple) {
-      for (const [tag, entry] of this.#inFlight) {
-        if (tag > deliveryTag) break
-        this.#inFlight.delete(tag)
-        verdict(entry)
-      }
+      for (const entry of this.#inFlight.takeUpTo(deliveryTag)) verdict(entry)
     } else {
-      const entry = this.#inFlight.get(deliveryTag)
-      this.#inFlight.delete(deliveryTag)
+      const entry = this.#inFlight.take(deliveryTag)
       if (entry !== undefined) verdict(entry)
     }
-    this.#closeIfDone()
+    if (this.#isRetired) this.#closeIfDone()
     this.#listener.onRoom()
+  }
+
+  #confirm(entry: Entry): void {
+    const { sentAt } = entry
+    if (sentAt > this.#confirmedSentAt) this.#confirmedSentAt = sentAt
+    if (sentAt > this.#roundBegan) {
+      this.#window.onRoundTrip(this.#answeredAt - sentAt, this.#wasWindowFull)
+      this.#roundBegan = this.#answeredAt
+      this.#wasWindowFull = false
+    }
+    this.#listener.onConfirmed(entry)
+  }
+
+  get #isOvertaken(): boolean {
+    const { oldest } = this.#inFlight
+    return oldest !== undefined && this.#confirmedSentAt > oldest.sentAt
   }
 
   #closeIfDone(): void {
@@ -104,13 +147,14 @@ export class Lane {
 
   /** A return precedes its confirmation on the same channel, so the oldest match is the right one. */
   #return({ fields, properties }: DriverReturn): void {
-    for (const entry of this.#inFlight.values()) {
-      const { letter } = entry
-      if (entry.id !== properties.messageId || !letter.properties.mandatory || entry.returned !== undefined) continue
-      const { replyCode = 312, replyText = 'NO_ROUTE' } = fields
-      entry.returned = new UnroutableError(entry.id, letter.exchange, letter.routingKey, replyCode, replyText)
-      this.#listener.onReturned(entry)
-      return
-    }
+    const { messageId } = properties
+    const entry = this.#inFlight.find(
+      ({ id, returned, letter }) => id === messageId && letter.properties.mandatory && returned === undefined,
+    )
+    if (entry === undefined) return
+    const { exchange, routingKey } = entry.letter
+    const { replyCode = 312, replyText = 'NO_ROUTE' } = fields
+    entry.returned = new UnroutableError(entry.id, exchange, routingKey, replyCode, replyText)
+    this.#listener.onReturned(entry)
   }
 }

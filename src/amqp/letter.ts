@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { InvalidOptionError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { Letter } from './entry.js'
+import { MessageTooLargeError } from './errors.js'
 import { checkExchangeType } from './subscription.js'
 import type { ExchangeType } from './topology.js'
 
@@ -29,50 +30,80 @@ export interface PublishOptions extends WaitOptions {
   readonly priority?: number
   /** How long the message may wait in queues, in milliseconds. */
   readonly expirationMs?: number
+  /** Rejects at once or waits for room, within the limit, when the outbox is full. @default the transport's `overflow` */
+  readonly overflow?: 'reject' | 'wait'
   /** Seconds since 1970. */
   readonly timestamp?: number
 }
 
-const PROPERTIES = ['correlationId', 'replyTo', 'type', 'appId', 'priority', 'timestamp'] as const
 const KNOWN: ReadonlySet<string> = new Set<keyof PublishOptions>([
-  ...([
-    'timeoutMs',
-    'signal',
-    'mandatory',
-    'persistent',
-    'exchangeType',
-    'messageId',
-    'headers',
-    'contentType',
-  ] as const),
-  ...PROPERTIES,
+  'timeoutMs',
+  'signal',
+  'mandatory',
+  'persistent',
+  'exchangeType',
+  'messageId',
+  'headers',
+  'contentType',
+  'correlationId',
+  'replyTo',
+  'type',
+  'appId',
+  'priority',
+  'timestamp',
   'expirationMs',
+  'overflow',
 ])
+const NO_HEADERS: Readonly<Record<string, unknown>> = Object.freeze({})
 const MAX_SHORT_STRING = 255
 const MAX_DURATION_MS = 2_147_483_647
 
 /** Makes a message of what the caller gave; throws `InvalidOptionError`, or `TypeError` for a body that is no JSON. @internal */
 export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, options: PublishOptions): Letter {
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined && !KNOWN.has(name)) throw new InvalidOptionError(name, 'is unknown')
-  }
-  checkExchangeType('exchangeType', options.exchangeType)
+  checkNames(options)
   const { content, contentType } = encode(body)
+  const { messageId, headers } = options
   return {
     exchange: shortString('exchange', exchange),
     routingKey: shortString('routingKey', routingKey),
     content,
+    // Every property by name, also those that are not given: made for each message, one shape is cheaper than many.
     properties: {
       mandatory: options.mandatory ?? exchange === '',
       persistent: options.persistent !== false,
-      messageId: options.messageId === undefined ? randomUUID() : shortString('messageId', options.messageId),
-      headers: { ...options.headers },
+      messageId: messageId === undefined ? randomUUID() : shortString('messageId', messageId),
+      // A copy: the message may be sent later, and again.
+      headers: headers === undefined ? NO_HEADERS : { ...headers },
       contentType: options.contentType ?? contentType,
-      ...(Buffer.isBuffer(body) ? {} : { contentEncoding: 'utf-8' }),
-      ...Object.fromEntries(PROPERTIES.map((name) => [name, options[name]])),
+      contentEncoding: Buffer.isBuffer(body) ? undefined : 'utf-8',
+      correlationId: options.correlationId,
+      replyTo: options.replyTo,
+      type: options.type,
+      appId: options.appId,
+      priority: options.priority,
+      timestamp: options.timestamp,
       expiration: options.expirationMs,
     },
   }
+}
+
+function checkNames(options: PublishOptions): void {
+  for (const name in options) {
+    if (!KNOWN.has(name) && options[name as keyof PublishOptions] !== undefined) {
+      throw new InvalidOptionError(name, 'is unknown')
+    }
+  }
+  checkExchangeType('exchangeType', options.exchangeType)
+  const { overflow } = options
+  if (overflow !== undefined && overflow !== 'reject' && overflow !== 'wait') {
+    throw new InvalidOptionError('overflow', "must be 'reject' or 'wait'")
+  }
+}
+
+/** Refuses a body that the broker would refuse, or that the outbox could never take. @internal */
+export function checkSize(bytes: number, limits: { maxMessageBytes: number; maxOutboxBytes: number }): void {
+  if (bytes > limits.maxMessageBytes) throw new MessageTooLargeError(bytes, limits.maxMessageBytes, 'maxMessageBytes')
+  if (bytes > limits.maxOutboxBytes) throw new MessageTooLargeError(bytes, limits.maxOutboxBytes, 'maxOutboxBytes')
 }
 
 /** Refuses a limit that no timer can hold. @internal */
@@ -100,6 +131,11 @@ function encode(body: unknown): { readonly content: Buffer; readonly contentType
 }
 
 function shortString(option: string, value: unknown): string {
-  if (typeof value === 'string' && Buffer.byteLength(value) <= MAX_SHORT_STRING) return value
+  // No character has more than three bytes for each of its UTF-16 units.
+  if (
+    typeof value === 'string' &&
+    (3 * value.length <= MAX_SHORT_STRING || Buffer.byteLength(value) <= MAX_SHORT_STRING)
+  )
+    return value
   throw new InvalidOptionError(option, `must be a string of at most ${MAX_SHORT_STRING} bytes`)
 }

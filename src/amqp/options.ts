@@ -73,6 +73,18 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
   maxOutboxMessages?: number
   /** Most bytes of message bodies that may wait for their confirmation. @default 16_777_216 */
   maxOutboxBytes?: number
+  /**
+   * What `publish` does when the outbox is full: rejects with `BackpressureError` at once, or waits for room within the
+   * call's limit, in order. As many messages and bytes may wait as the outbox holds; beyond that it rejects all the same.
+   * @default 'reject'
+   */
+  overflow?: 'reject' | 'wait'
+  /**
+   * Largest message body. A larger one is refused here, because the broker would close the channel. The default is
+   * RabbitMQ's `max_message_size` since 4.0; before it was 134_217_728.
+   * @default 16_777_216
+   */
+  maxMessageBytes?: number
   /** Unacknowledged messages per consumer; 0 means the default, there is no consumer without a limit. @default 64 */
   prefetch?: number
   /** Source address of the sockets, for machines with several networks. */
@@ -98,6 +110,8 @@ export interface ResolvedTransportOptions {
   readonly publishTimeoutMs: number
   readonly maxOutboxMessages: number
   readonly maxOutboxBytes: number
+  readonly overflow: 'reject' | 'wait'
+  readonly maxMessageBytes: number
   readonly prefetch: number
   readonly localAddress: string | undefined
   readonly connectionName: string
@@ -136,6 +150,8 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
     publishTimeoutMs: reader.duration('publishTimeoutMs', 30_000, { min: 1 }),
     maxOutboxMessages: reader.integer('maxOutboxMessages', 10_000, { min: 1 }),
     maxOutboxBytes: reader.integer('maxOutboxBytes', 16 * 1024 * 1024, { min: 1 }),
+    overflow: reader.oneOf('overflow', ['reject', 'wait'], 'reject'),
+    maxMessageBytes: reader.integer('maxMessageBytes', 16 * 1024 * 1024, { min: 1 }),
     prefetch: reader.integer('prefetch', DEFAULT_PREFETCH, { max: 65_535 }) || DEFAULT_PREFETCH,
     localAddress: resolveLocalAddress(reader),
     connectionName: reader.string('connectionName', 'openstack-ha'),

@@ -14,8 +14,8 @@ export interface TransportStatus {
   /** The connection that publishes and the one that consumes. */
   readonly connections: { readonly publisher: ConnectionStatus; readonly consumer: ConnectionStatus }
   readonly hosts: readonly HostStatus[]
-  /** Messages that were published and have no verdict yet. */
-  readonly outbox: { readonly messages: number; readonly bytes: number }
+  /** Messages that were published and have no verdict yet, and how many more wait for room (`overflow: 'wait'`). */
+  readonly outbox: { readonly messages: number; readonly bytes: number; readonly waiting: number }
   readonly counters: TransportCounters
   readonly consumers: readonly ConsumerStatus[]
   readonly availability: AvailabilityStatus

@@ -1,5 +1,5 @@
 import { Client } from '../core/client.js'
-import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError } from '../core/errors.js'
+import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
 import { Connection, type ConnectionRole } from './connection.js'
@@ -12,7 +12,7 @@ import type { AmqplibConfirmChannel } from './driver.js'
 import { QueueKindError } from './errors.js'
 import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
-import { checkWait, toLetter, type PublishOptions } from './letter.js'
+import { checkSize, checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
 import type { RpcEndpoint } from './oslo/dispatcher.js'
 import { Messaging } from './oslo/messaging.js'
@@ -41,6 +41,7 @@ import { Topology } from './topology.js'
 import { runOnChannel, type ChannelOptions, type RawChannel } from './with-channel.js'
 
 const DEFAULT_TIMEOUT_MS = 30_000
+const NO_OPTIONS: PublishOptions = Object.freeze({})
 
 /** The publishing connection that was lost, until it serves again. */
 interface Loss {
@@ -102,18 +103,17 @@ export class AmqpTransport extends Client<AmqpEvents> {
    * least once, and order is not kept then. `body` is sent as it is when it is a Buffer (which is not copied: leave it
    * alone until then) or a string, else as JSON. The exchange `''` delivers to the queue named by `routingKey`.
    *
-   * Rejects with `UnroutableError` (if `mandatory`), `BackpressureError`, the broker's error (reply code in `code`, 404
-   * for an unknown exchange), `TimeoutError` when the limit came before it was sent, and with
-   * `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
+   * Rejects with `UnroutableError` (if `mandatory`), `BackpressureError` when the outbox is full (see `overflow`),
+   * `MessageTooLargeError`, the broker's error (reply code in `code`, 404 for an unknown exchange), `TimeoutError` when
+   * the limit came before it was sent, and with `PublishOutcomeUnknownError` or `PublishRefusedError` when it came after.
    */
-  async publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions = {}): Promise<void> {
-    this.assertOpen()
-    checkWait(options)
-    const letter = toLetter(exchange, routingKey, body, options)
-    const { timeoutMs = this.#options.publishTimeoutMs, signal, exchangeType } = options
-    if (signal?.aborted === true) throw abortReason(signal)
-    if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
-    await this.#publisher.publish(letter, { timeoutMs, signal })
+  publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions = NO_OPTIONS): Promise<void> {
+    // Not async: the promise of the message itself is handed out, each further one costs as much as the rest.
+    try {
+      return this.#publish(exchange, routingKey, body, options)
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
   }
 
   /**
@@ -261,18 +261,30 @@ export class AmqpTransport extends Client<AmqpEvents> {
   /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
   status(): TransportStatus {
     const { publisher, consumer } = this.#connections
-    const { messages, bytes } = this.#publisher.outbox
+    const { messages, bytes, waiting } = this.#publisher.outbox
     return Object.freeze({
       state: this.state,
       vhost: this.#options.vhost,
       connections: Object.freeze({ publisher: publisher.status(), consumer: consumer.status() }),
       hosts: this.#hosts.status(),
-      outbox: Object.freeze({ messages, bytes }),
+      outbox: Object.freeze({ messages, bytes, waiting }),
       counters: Object.freeze({ ...this.#counters }),
       consumers: Object.freeze([...this.#consumers].map((one) => one.status())),
       availability: this.availability(),
       maxFailoverMs: maxFailoverMs(this.#options),
     })
+  }
+
+  #publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions): Promise<void> {
+    this.assertOpen()
+    checkWait(options)
+    const letter = toLetter(exchange, routingKey, body, options)
+    const { publishTimeoutMs, overflow } = this.#options
+    const { timeoutMs = publishTimeoutMs, signal, exchangeType } = options
+    checkSize(letter.content.length, this.#options)
+    if (signal?.aborted === true) throw abortReason(signal)
+    if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
+    return this.#publisher.publish(letter, { timeoutMs, signal }, (options.overflow ?? overflow) === 'wait')
   }
 
   protected override whyUnusable(): Error {
@@ -347,7 +359,10 @@ export class AmqpTransport extends Client<AmqpEvents> {
       publishTimeoutMs: this.#options.publishTimeoutMs,
       prefetch: this.#options.prefetch,
       assertOpen: () => this.assertOpen(),
-      publish: (letter, wait) => this.#publisher.publish(letter, wait),
+      publish: async (letter, wait) => {
+        checkSize(letter.content.length, this.#options)
+        await this.#publisher.publish(letter, wait, this.#options.overflow === 'wait')
+      },
       session: (signal) => this.#connections.publisher.next(signal),
       consume: (subscription, handler, wait) => this.#consume(subscription, handler, wait),
       onMismatch: (session, what, error) => this.#onTopologyError(session, what, error),

@@ -1,10 +1,10 @@
 import { abortReason, now, onAbort } from './timing.js'
 
-/** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. */
-const TOLERATED_LATENESS_MS = 20
+/** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. @internal */
+export const TOLERATED_LATENESS_MS = 20
 
-/** Beyond this Node's timers fire at once, with a warning on the console; about 24 days. */
-const LONGEST_TIMER_MS = 2_147_483_647
+/** Beyond this Node's timers fire at once, with a warning on the console; about 24 days. @internal */
+export const LONGEST_TIMER_MS = 2_147_483_647
 
 /**
  * A time limit that our own event loop cannot make expire by stalling.

@@ -1,10 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Outbox } from '../../src/amqp/outbox.js'
+import { Outbox, type Held } from '../../src/amqp/outbox.js'
 
-interface Item {
+interface Item extends Held {
   readonly id: number
-  readonly bytes: number
   isSettled: boolean
 }
 
@@ -39,12 +38,16 @@ test('the outbox holds what was added and not released, within its limits, in or
       steps.forEach((each, id) => {
         if (each.is === 'add') {
           const fits = held().length < MAX_MESSAGES && total() + each.bytes <= MAX_BYTES
-          const item = { id, bytes: each.bytes, isSettled: false }
-          if (!fits) {
-            expect(() => outbox.checkRoom(each.bytes)).toThrow('outbox is full')
-            return
+          const item = {
+            id,
+            bytes: each.bytes,
+            isSettled: false,
+            refusal: undefined,
+            held: undefined,
+            queued: undefined,
           }
-          outbox.checkRoom(each.bytes)
+          expect(outbox.refusal(each.bytes) === undefined).toBe(fits)
+          if (!fits) return
           outbox.add(item)
           model.waiting.push(item)
         } else if (each.is === 'take') {

@@ -4,7 +4,7 @@ import { remaining, waitWithin, type WaitOptions } from '../../core/time-limit.j
 import { now, sleep } from '../../core/timing.js'
 import { isEntityError, replyCode } from '../classify.js'
 import { ATTEMPT_HEADER, type Letter } from '../entry.js'
-import { UnroutableError } from '../errors.js'
+import { QueueKindError, UnroutableError } from '../errors.js'
 import type { Session } from '../session.js'
 import type { Declarer } from './declarer.js'
 import { CONTENT_TYPE, encode, type Payload } from './envelope.js'
@@ -115,7 +115,7 @@ export class Sender {
         else await this.#declarer.queue(session, to.queue)
         return
       } catch (error) {
-        if (session === undefined || isEntityError(error)) throw error
+        if (session === undefined || isEntityError(error) || error instanceof QueueKindError) throw error
       }
       await sleep(backoffDelay(attempt, RETRY))
     }

@@ -25,6 +25,8 @@ describe('the options of a transport', () => {
       publishTimeoutMs: 30_000,
       maxOutboxMessages: 10_000,
       maxOutboxBytes: 16 * 1024 * 1024,
+      overflow: 'reject',
+      maxMessageBytes: 16_777_216,
       prefetch: 64,
       localAddress: undefined,
       connectionName: 'openstack-ha',

@@ -24,10 +24,10 @@ function setUp(maxMessages = 100): Setup {
     onServing: () => undefined,
   })
   const publish: Setup['publish'] = (exchange, body, options = {}) => {
-    const promise = publisher.publish(toLetter(exchange, 'k', body, options), {
-      timeoutMs: options.timeoutMs ?? 10_000,
-      signal: options.signal,
-    })
+    const { timeoutMs = 10_000, signal, overflow } = options
+    // As the transport does it: a refusal is a rejection.
+    const promise = (async () =>
+      publisher.publish(toLetter(exchange, 'k', body, options), { timeoutMs, signal }, overflow === 'wait'))()
     promise.catch(() => undefined)
     return promise
   }

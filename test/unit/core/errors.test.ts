@@ -38,6 +38,7 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_STREAM_OPEN: true,
   HA_SESSION_SETUP: true,
   HA_BACKPRESSURE: true,
+  HA_MESSAGE_TOO_LARGE: true,
   HA_UNROUTABLE: true,
   HA_PUBLISH_REFUSED: true,
   HA_ACCESS_REFUSED: true,
