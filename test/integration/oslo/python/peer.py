@@ -149,9 +149,10 @@ COMMANDS = {'rpc-server': rpc_server, 'rpc-client': rpc_client, 'notifier': noti
 def main():
     command, args = sys.argv[1], json.loads(sys.argv[2])
     conf([], project='interop')
-    for name, value in args.get('rabbit', {}).items():
-        conf.set_override(name, value, group='oslo_messaging_rabbit')
+    if 'control_exchange' in args:
+        om.set_transport_defaults(args['control_exchange'])
     get = om.get_notification_transport if command in ('notifier', 'listener') else om.get_rpc_transport
+    # Options of the driver can be given in the query, before it registers them.
     COMMANDS[command](get(conf, args['url']), args)
 
 
