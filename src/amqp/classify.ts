@@ -54,6 +54,12 @@ export function isDeprecated(error: unknown): boolean {
   return (replyCode(error) === 541 && /deprecated/i.test(error.message)) || isDeprecated(error.cause)
 }
 
+/** True when the host lost its connection because it cannot answer now, as a node in a minority: another one may. @internal */
+export function isUnable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return (replyCode(error) === 541 && !isDeprecated(error)) || isUnable(error.cause)
+}
+
 /** Where a handshake failed, and who asked. @internal */
 export interface HandshakeTarget {
   /** `host:port`. */

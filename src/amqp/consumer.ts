@@ -220,8 +220,6 @@ export class ManagedConsumer implements Consumer {
     const channel = await session.openChannel()
     try {
       await this.#context.topology.declareQueue(channel, this.#subscription.declaration)
-    } catch (error) {
-      throw channel.ending.value?.error ?? error
     } finally {
       channel.dismiss()
     }

@@ -19,7 +19,9 @@ export async function declareQueue(channel: Channel, queue: string, options: Dri
   try {
     await ask(channel, () => channel.raw.assertQueue(queue, options))
   } catch (error) {
-    throw isDeprecated(error) ? new QueueKindError(queue, error) : error
+    // The broker names no queue when it closes the connection, and others may be waiting on it.
+    const isCulprit = !options.durable && options.exclusive !== true && isDeprecated(error)
+    throw isCulprit ? new QueueKindError(queue, error) : error
   }
 }
 

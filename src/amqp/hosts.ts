@@ -1,7 +1,7 @@
 import { formatEndpoint, type Endpoint } from '../core/endpoint.js'
 import { dialOrder } from '../core/reconnector.js'
 import { Addresses } from './addresses.js'
-import { refusalIn } from './classify.js'
+import { isUnable, refusalIn } from './classify.js'
 import type { AccessRefusedError } from './errors.js'
 import type { TransportHost } from './transport-url.js'
 
@@ -94,13 +94,17 @@ export class HostBook {
 
   /**
    * The order of one round for the connection that just lost `last`: where the other connection is, then hosts of which
-   * nothing bad is known, then the rest, the lost one at the end.
+   * nothing bad is known, then the rest, the lost one at the end, and one that said that it cannot serve now.
    */
   order(last: Host | undefined, sibling: Host | undefined): readonly Host[] {
     if (last !== undefined && last !== sibling && this.#order.at(-1) !== last) {
       this.#order = dialOrder(this.hosts, last, this.#strategy, this.#random)
     }
-    const rank = (host: Host): number => (host === sibling ? 0 : this.#records.get(host)?.failureCount === 0 ? 1 : 2)
+    const rank = (host: Host): number => {
+      const { failureCount = 0, lastError } = this.#records.get(host) ?? {}
+      if (isUnable(lastError)) return 3
+      return host === sibling ? 0 : failureCount === 0 ? 1 : 2
+    }
     const ranked = this.#order.map((host) => ({ host, rank: host === last && host !== sibling ? 3 : rank(host) }))
     return ranked.sort((a, b) => a.rank - b.rank).map(({ host }) => host)
   }

@@ -1,4 +1,5 @@
 import type { Channel } from './channel.js'
+import { QueueKindError } from './errors.js'
 import type { Session } from './session.js'
 
 /** One declaration: something that the broker answers, on a channel that it closes when it refuses. @internal */
@@ -14,7 +15,7 @@ const MAX_CHANNELS = 8
 /**
  * Runs steps side by side on channels of their own, in no particular order; one that fails harms no other.
  *
- * Resolves when all have run, or when the session has ended. `onFailed` hears of failures, of the session's end not.
+ * Resolves when all have run, or when the session has ended. `onFailed` hears of refusals, of the session's end not.
  * @internal
  */
 export async function runSteps(
@@ -31,7 +32,7 @@ export async function runSteps(
         if (!isUsable()) channel = await session.openChannel()
         await step.run(channel as Channel)
       } catch (error) {
-        if (!session.ending.hasCome) onFailed(step, error)
+        if (!session.ending.hasCome || error instanceof QueueKindError) onFailed(step, error)
       }
     }
     channel?.dismiss()

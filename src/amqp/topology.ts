@@ -152,8 +152,8 @@ export class Topology {
     await runSteps(session, exchanges.map(exchangeStep), failed)
     await runSteps(session, queues.map(queueStep), failed)
     await runSteps(session, bindings.map(bindingStep), failed)
-    if (session.ending.value !== undefined) throw session.ending.value
     if (errors.length > 0) throw errors[0]
+    if (session.ending.value !== undefined) throw session.ending.value
   }
 
   /** Declares everything again, in the background, on a new connection of consumers. */
@@ -222,7 +222,9 @@ export class Topology {
   }
 
   #consumerSteps(): readonly Step[] {
-    return [...this.#consumed].flatMap(({ queue, bindings }) =>
+    // An exclusive queue is made by its consumer on each connection.
+    const shared = [...this.#consumed].filter(({ isExclusive }) => isExclusive !== true)
+    return shared.flatMap(({ queue, bindings }) =>
       bindings.map((binding) => {
         const { what, run } = bindingStep({ ...binding, queue })
         // A queue that is gone is made by its consumer, together with its bindings.

@@ -2,6 +2,7 @@ import { Client } from '../core/client.js'
 import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import { waitWithin, type WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
+import { isTemporary } from './classify.js'
 import { Connection, type ConnectionRole } from './connection.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
@@ -9,7 +10,6 @@ import { resolveDeclarations, type Declarations } from './declaration.js'
 import { ask } from './declare.js'
 import type { MessageHandler } from './deliveries.js'
 import type { AmqplibConfirmChannel } from './driver.js'
-import { QueueKindError } from './errors.js'
 import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
 import { checkSize, checkWait, toLetter, type PublishOptions } from './letter.js'
@@ -411,7 +411,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
           await run(session)
           return
         } catch (error) {
-          if (session.isOpen || stop.signal.aborted || error instanceof QueueKindError) throw error
+          if (session.isOpen || stop.signal.aborted || !isTemporary(error)) throw error
         }
       }
     }

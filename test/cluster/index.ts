@@ -7,6 +7,7 @@
 export { KINDS, type Kind, node, type NodeAddress, nodes } from './address.js'
 export { type BlackholeOptions } from './faults.js'
 export { alarm, blackhole, delay, freeze, kill, partition, reset, stop, thaw } from './break.js'
+export { RABBIT_TLS_PORT } from './rabbit.js'
 export { claim, down, heal, start, up, type UpOptions, type UpResult, type VerbOptions, whole } from './mend.js'
 export { type ClusterStatus, type KindStatus, type NodeStatus, status } from './status.js'
 export { type Settings, stateDir } from './state.js'

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { selfSigned } from '../helpers/certificate.js'
 import { label, node, nodes } from './address.js'
 import { account, ownedProcesses, spawnDetached } from './process.js'
 import { accepts } from './probe.js'
@@ -27,11 +28,32 @@ export const rabbit: Service = {
   apply,
 }
 
-const CONFIG = `
+/** Where each node offers TLS, beside its plain port. */
+export const RABBIT_TLS_PORT = 5671
+
+function config(n: number): string {
+  return `
 cluster_partition_handling = ignore
 disk_free_limit.absolute = 50MB
 loopback_users = none
+listeners.ssl.1 = ${node('rabbit', n).host}:${RABBIT_TLS_PORT}
+ssl_options.cacertfile = ${certificateFile()}
+ssl_options.certfile = ${certificateFile()}
+ssl_options.keyfile = ${keyFile()}
 `
+}
+
+function certificateFile(): string {
+  return join(kindDir('rabbit'), 'server-cert.pem')
+}
+
+function keyFile(): string {
+  return join(kindDir('rabbit'), 'server-key.pem')
+}
+
+function configFile(n: number): string {
+  return join(kindDir('rabbit'), `rabbitmq-${n}.conf`)
+}
 
 function create(progress: Progress): Promise<void> {
   progress('creating configuration')
@@ -39,7 +61,10 @@ function create(progress: Progress): Promise<void> {
   const cookie = join(dir, '.erlang.cookie')
   writeFileSync(cookie, randomUUID())
   chmodSync(cookie, 0o400)
-  writeFileSync(join(dir, 'rabbitmq.conf'), CONFIG)
+  const { cert, key } = selfSigned()
+  writeFileSync(certificateFile(), cert)
+  writeFileSync(keyFile(), key)
+  for (const n of NUMBERS) writeFileSync(configFile(n), config(n))
   writeFileSync(join(dir, 'enabled_plugins'), '[].')
   for (const n of NUMBERS) makeDir(nodeDir('rabbit', n))
   const { uid, gid } = account('rabbitmq')
@@ -108,7 +133,7 @@ async function launch(n: number, { netTicktimeSeconds }: Settings): Promise<void
     RABBITMQ_MNESIA_BASE: nodeDir('rabbit', n),
     RABBITMQ_LOG_BASE: nodeDir('rabbit', n),
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
-    RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
+    RABBITMQ_CONFIG_FILE: configFile(n),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: [
       '+S 1:1 +sbwt none',

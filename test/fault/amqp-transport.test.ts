@@ -42,13 +42,13 @@ describe('connecting', () => {
   })
 
   test('to a host that stops in the middle of the handshake is raced too', async () => {
-    const [stuck, good] = [await broker({ stopsAfter: 'start' }), await broker()]
+    const [stuck, good] = [await broker({ silentFrom: 'connection.start-ok' }), await broker()]
     const transport = transportTo([stuck, good])
     expect(await elapsed(transport.ready())).toBeLessThan(2500)
   })
 
   test('passes over a host that completes the handshake and opens no channel', async () => {
-    const [stuck, good] = [await broker({ stopsAfter: 'handshake' }), await broker()]
+    const [stuck, good] = [await broker({ silentFrom: 'channel.open' }), await broker()]
     const transport = transportTo([stuck, good])
     await transport.ready()
     expect(transport.status().connections.publisher.host).toBe(good.address)

@@ -13,22 +13,74 @@ export interface FakePublished {
 export interface FakeBehaviour {
   /** Accepts connections and never says a word. */
   isSilent?: boolean
-  /** Speaks until then: `start` ends in the middle of the handshake. */
-  stopsAfter?: 'start' | 'handshake'
+  /** Answers everything up to this one, and nothing from there on; the protocol header counts as `header`. */
+  silentFrom?: FakeMethod | 'header'
   /** Refuses the login with 403. */
   refusesLogin?: boolean
   /** Confirms nothing, but answers everything else. */
   withholdsConfirms?: boolean
+  /** Answers a method by closing the connection, or the channel. */
+  refuses?: Partial<Record<FakeMethod, FakeRefusal>>
+  /** Resets each connection as soon as it was sent so many bytes. */
+  cutAfterBytes?: number
+  /** Ends each connection (FIN) as soon as it was sent so many bytes. */
+  endAfterBytes?: number
+  /** Sends one byte at a time, with this pause. */
+  dripMs?: number
+  /** What the broker says instead of `connection.start`. */
+  greeting?: Buffer
+  /** The `frame_max` that the broker offers. @default 131072 */
+  frameMax?: number
+}
+
+/** What a client may ask of a fake broker, by the protocol's names. */
+export type FakeMethod =
+  | 'connection.start-ok'
+  | 'connection.tune-ok'
+  | 'connection.open'
+  | 'connection.close'
+  | 'channel.open'
+  | 'channel.close'
+  | 'exchange.declare'
+  | 'exchange.bind'
+  | 'queue.declare'
+  | 'queue.bind'
+  | 'basic.qos'
+  | 'basic.publish'
+  | 'confirm.select'
+
+type MethodTable = Readonly<
+  Record<FakeMethod, readonly [id: string, answer?: readonly [number, number], argumentBytes?: number]>
+>
+
+/** How a fake broker refuses. */
+export interface FakeRefusal {
+  readonly closes: 'connection' | 'channel'
+  readonly code: number
+  readonly text: string
 }
 
 const FRAME_END = 0xce
-const CONFIRMED_METHODS: Readonly<Record<string, Buffer>> = {
-  '20,10': method(20, 11, Buffer.alloc(4)),
-  '20,40': method(20, 41),
-  '85,10': method(85, 11),
-  '60,10': method(60, 11),
-  '10,50': method(10, 51),
+/** Class and method of what clients ask, and of the plain answer where there is one, with its arguments. */
+const METHODS: MethodTable = {
+  'connection.start-ok': ['10,11'],
+  'connection.tune-ok': ['10,31'],
+  'connection.open': ['10,40', [10, 41], 1],
+  'connection.close': ['10,50', [10, 51]],
+  'channel.open': ['20,10', [20, 11], 4],
+  'channel.close': ['20,40', [20, 41]],
+  'exchange.declare': ['40,10', [40, 11]],
+  'exchange.bind': ['40,30', [40, 31]],
+  'queue.declare': ['50,10', [50, 11], 9],
+  'queue.bind': ['50,20', [50, 21]],
+  'basic.qos': ['60,10', [60, 11]],
+  'basic.publish': ['60,40'],
+  'confirm.select': ['85,10', [85, 11]],
 }
+
+const NAMES: ReadonlyMap<string, FakeMethod> = new Map(
+  Object.entries(METHODS).map(([name, [id]]) => [id, name as FakeMethod]),
+)
 
 function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(4)
@@ -55,10 +107,12 @@ function longString(text: string): Buffer {
   return Buffer.concat([length, Buffer.from(text)])
 }
 
-/** A RabbitMQ that knows the handshake, channels, qos, publishing and confirming, and can be made to fail. */
+/** A RabbitMQ that knows the handshake, channels, declaring, publishing and confirming, and can be made to fail. */
 export class FakeAmqp {
   readonly behaviour: FakeBehaviour
   readonly published: FakePublished[] = []
+  /** What clients asked, in order. */
+  readonly asked: FakeMethod[] = []
   connectionCount = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
@@ -115,6 +169,10 @@ class FakePeer {
   readonly #tags = new Map<number, number>()
   #rest = Buffer.alloc(0)
   #isPastHeader = false
+  #isMute = false
+  #sentCount = 0
+  #unsent = Buffer.alloc(0)
+  #drip: NodeJS.Timeout | undefined
   #message: Incoming | undefined
 
   constructor(fake: FakeAmqp, socket: Socket) {
@@ -123,14 +181,14 @@ class FakePeer {
   }
 
   start(): void {
+    this.#socket.on('close', () => clearInterval(this.#drip))
     this.#socket.on('data', (data) => {
       if (this.#fake.behaviour.isSilent === true) return
       this.#rest = Buffer.concat([this.#rest, data])
       if (!this.#isPastHeader && this.#rest.length >= 8) {
         this.#isPastHeader = true
         this.#rest = this.#rest.subarray(8)
-        const args = [Buffer.from([0, 9]), longString(''), longString('PLAIN'), longString('en_US')]
-        this.#send(0, method(10, 10, Buffer.concat(args)))
+        this.#greet()
       }
       this.#readFrames()
     })
@@ -149,25 +207,48 @@ class FakePeer {
     }
   }
 
+  #greet(): void {
+    const { greeting, silentFrom } = this.#fake.behaviour
+    if (silentFrom === 'header') this.#isMute = true
+    const args = [Buffer.from([0, 9]), longString(''), longString('PLAIN'), longString('en_US')]
+    if (greeting === undefined) this.#send(0, method(10, 10, Buffer.concat(args)))
+    else this.#write(greeting)
+  }
+
   #onMethod(channel: number, payload: Buffer): void {
-    const id = `${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`
+    const name = NAMES.get(`${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`)
+    if (name === undefined) return
     const { behaviour } = this.#fake
-    if (id === '10,11') {
-      if (behaviour.stopsAfter === 'start') return
-      if (behaviour.refusesLogin === true) this.#refuseLogin()
-      else this.#send(0, method(10, 30, Buffer.from([0, 0, 0, 2, 0, 0, 0, 60])))
-    } else if (id === '10,40') {
-      this.#send(0, method(10, 41, Buffer.from([0])))
-    } else if (id === '60,40') {
-      const exchangeLength = payload.readUInt8(6)
-      const exchange = payload.subarray(7, 7 + exchangeLength).toString()
-      const keyAt = 7 + exchangeLength
-      const routingKey = payload.subarray(keyAt + 1, keyAt + 1 + payload.readUInt8(keyAt)).toString()
-      this.#message = { exchange, routingKey, properties: '', left: 0, body: '' }
-    } else if (behaviour.stopsAfter !== 'handshake') {
-      const answer = CONFIRMED_METHODS[id]
-      if (answer !== undefined) this.#send(channel, answer)
+    this.#fake.asked.push(name)
+    if (behaviour.silentFrom === name) this.#isMute = true
+    const refusal = behaviour.refuses?.[name]
+    if (refusal !== undefined) this.#refuse(channel, refusal)
+    else if (name === 'basic.publish') this.#onPublish(payload)
+    else if (name === 'connection.start-ok') this.#onLogin()
+    else {
+      const [, answer, argumentBytes = 0] = METHODS[name]
+      if (answer !== undefined) this.#send(channel, method(...answer, Buffer.alloc(argumentBytes)))
     }
+  }
+
+  #onLogin(): void {
+    const { refusesLogin, frameMax = 131_072 } = this.#fake.behaviour
+    const text = 'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN'
+    if (refusesLogin === true) {
+      this.#refuse(0, { closes: 'connection', code: 403, text })
+      return
+    }
+    const tune = Buffer.from([0, 0, 0, 0, 0, 0, 0, 60])
+    tune.writeUInt32BE(frameMax, 2)
+    this.#send(0, method(10, 30, tune))
+  }
+
+  #onPublish(payload: Buffer): void {
+    const exchangeLength = payload.readUInt8(6)
+    const exchange = payload.subarray(7, 7 + exchangeLength).toString()
+    const keyAt = 7 + exchangeLength
+    const routingKey = payload.subarray(keyAt + 1, keyAt + 1 + payload.readUInt8(keyAt)).toString()
+    this.#message = { exchange, routingKey, properties: '', left: 0, body: '' }
   }
 
   #onHeader(channel: number, payload: Buffer): void {
@@ -196,14 +277,41 @@ class FakePeer {
     this.#send(channel, method(60, 80, args))
   }
 
-  #refuseLogin(): void {
-    const code = Buffer.alloc(2)
-    code.writeUInt16BE(403, 0)
-    const text = 'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN'
-    this.#send(0, method(10, 50, Buffer.concat([code, shortString(text), Buffer.alloc(4)])))
+  #refuse(channel: number, { closes, code, text }: FakeRefusal): void {
+    const codeBytes = Buffer.alloc(2)
+    codeBytes.writeUInt16BE(code, 0)
+    const args = Buffer.concat([codeBytes, shortString(text), Buffer.alloc(4)])
+    if (closes === 'connection') this.#send(0, method(10, 50, args))
+    else this.#send(channel, method(20, 40, args))
   }
 
   #send(channel: number, payload: Buffer): void {
-    this.#socket.write(frame(1, channel, payload))
+    this.#write(frame(1, channel, payload))
+  }
+
+  #write(bytes: Buffer): void {
+    if (this.#isMute) return
+    const { dripMs } = this.#fake.behaviour
+    if (dripMs === undefined) {
+      this.#deliver(bytes)
+      return
+    }
+    this.#unsent = Buffer.concat([this.#unsent, bytes])
+    this.#drip ??= setInterval(() => {
+      this.#deliver(this.#unsent.subarray(0, 1))
+      this.#unsent = this.#unsent.subarray(1)
+    }, dripMs)
+  }
+
+  #deliver(bytes: Buffer): void {
+    const { cutAfterBytes, endAfterBytes } = this.#fake.behaviour
+    const limit = cutAfterBytes ?? endAfterBytes ?? Infinity
+    const allowed = bytes.subarray(0, Math.max(0, limit - this.#sentCount))
+    this.#sentCount += allowed.length
+    const isOver = this.#sentCount >= limit
+    this.#socket.write(allowed, () => {
+      if (isOver && cutAfterBytes !== undefined) this.#socket.resetAndDestroy()
+      else if (isOver) this.#socket.end()
+    })
   }
 }
