@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
+import { amqpOutage, outageProblems, outageTable } from './amqp-outage.js'
+import { amqpOverhead, amqpOverheadTable, isReached } from './amqp-overhead.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
 import { failover, failoverTable } from './failover.js'
 import { forUpdate, forUpdateTable, ratesTable, transferClients } from './for-update/index.js'
@@ -12,7 +14,8 @@ import { claimed, onCluster } from './on-cluster.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
 const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
-       npm run bench -- overhead mysql [options]
+       npm run bench -- overhead mysql|amqp [options]
+       npm run bench -- outage amqp [options]
        npm run bench -- for-update [options]
 
 failover: how long clients are without service, and what their callers are told
@@ -25,6 +28,8 @@ failover: how long clients are without service, and what their callers are told
 overhead: what ours costs, compared with the driver below it
   --runs N        pairs of rounds for each line of the table (100)
   --round-ms MS   how long one round takes (50)
+
+outage: no broker at all for --seconds S (600) while 5,000 messages per second are offered
 
 for-update: SELECT ... FOR UPDATE transfers in several processes, the writer lost in the middle (mysql)
   --runs N        runs of each client with each fault (1)
@@ -63,6 +68,7 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     })
   },
   overhead: async (service, values) => {
+    if (service === 'amqp') return overheadOfAmqp(values)
     if (service !== 'mysql') throw new Error(USAGE)
     const plan = { pairs: count(values.runs ?? '100'), roundMs: count(values['round-ms']) }
     const options = upOptions(values)
@@ -71,6 +77,19 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       save(values, results)
       console.log(overheadTable(results, plan))
       return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  outage: async (service, values) => {
+    if (service !== 'amqp') throw new Error(USAGE)
+    const plan = { seconds: count(values.seconds ?? '600'), perSecond: 5000 }
+    const options = upOptions(values)
+    return onCluster('rabbit', options, async () => {
+      const result = await claimed('rabbit', options, () => amqpOutage(plan, progress))
+      save(values, result)
+      console.log(outageTable(result, plan))
+      const problems = outageProblems(result)
+      for (const problem of problems) console.log(`\n${problem}`)
+      return problems.length === 0
     })
   },
   'for-update': async (_service, values) => {
@@ -109,6 +128,17 @@ async function main(): Promise<number> {
   const run = VERBS[verb ?? '']
   if (run === undefined) throw new Error(USAGE)
   return (await run(service, values)) ? 0 : 1
+}
+
+async function overheadOfAmqp(values: Values): Promise<boolean> {
+  const plan = { pairs: count(values.runs ?? '60'), roundMs: count(values['round-ms']) }
+  const options = upOptions(values)
+  return onCluster('rabbit', options, async () => {
+    const results = await claimed('rabbit', options, () => amqpOverhead(plan, progress))
+    save(values, results)
+    console.log(amqpOverheadTable(results, plan))
+    return results.every(isReached)
+  })
 }
 
 function upOptions(values: Values): UpOptions {

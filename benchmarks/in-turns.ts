@@ -38,7 +38,8 @@ export interface Comparison {
   readonly second: Speed
 }
 
-interface Round {
+/** What so many operations in a row took. */
+export interface Round {
   readonly elapsedMs: number
   readonly cpuMicroseconds: number
 }
@@ -63,10 +64,23 @@ export async function compareInTurns(first: Contender, second: Contender, turns:
     await operate(contender, inFlight, Math.ceil(count * WARM_SHARE))
     return operate(contender, inFlight, count)
   }
+  return compareRounds(
+    () => measured(first),
+    () => measured(second),
+    { pairs, count },
+  )
+}
+
+/** Compares rounds of `count` operations each, A B B A A B B A and so on. */
+export async function compareRounds(
+  first: () => Promise<Round>,
+  second: () => Promise<Round>,
+  { pairs, count }: { readonly pairs: number; readonly count: number },
+): Promise<Comparison> {
   const firsts: Round[] = []
   const seconds: Round[] = []
   for (let pair = 0; pair < pairs; pair += 1) {
-    const order = [async () => firsts.push(await measured(first)), async () => seconds.push(await measured(second))]
+    const order = [async () => firsts.push(await first()), async () => seconds.push(await second())]
     for (const round of pair % 2 === 0 ? order : order.reverse()) await round()
   }
   const spread = (cost: (round: Round) => number): Spread => {

@@ -95,8 +95,8 @@ export class Careful {
   }
 
   /** Gives the channel up when it leaves its message without a verdict; the message is sent again on a fresh one. */
-  giveUpNeglectful(patienceMs: number): void {
-    if (this.#lane !== undefined && this.#lane.neglectedMs >= patienceMs) this.#lane.channel.dismiss()
+  giveUpNeglectful(isNeglectful: (lane: Lane) => boolean): void {
+    if (this.#lane !== undefined && isNeglectful(this.#lane)) this.#lane.channel.dismiss()
   }
 
   close(): void {

@@ -4,7 +4,12 @@ import type { Place } from '../core/linked-list.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
-import { BackpressureError, PublishOutcomeUnknownError, PublishRefusedError, type UnroutableError } from './errors.js'
+import {
+  type BackpressureError,
+  PublishOutcomeUnknownError,
+  PublishRefusedError,
+  type UnroutableError,
+} from './errors.js'
 
 /** Tells consumers that a message is a copy: 2 on the first repetition. @internal */
 export const ATTEMPT_HEADER = 'x-openstack-ha-attempt'
@@ -51,9 +56,9 @@ export class Entry {
   /** Why it has to wait for room in the outbox, while it does. */
   refusal: BackpressureError | undefined
   /** The outbox's. */
-  held: Place<unknown> | undefined
+  held: Place<Entry> | undefined
   /** The outbox's. */
-  queued: Place<unknown> | undefined
+  queued: Place<Entry> | undefined
   #attempts = 0
   #refusals = 0
   #isUncertain = false
@@ -93,13 +98,14 @@ export class Entry {
     return this.isInFlight || this.#isUncertain
   }
 
-  /** True if a channel that had it is gone. */
-  get wasLost(): boolean {
-    return this.#isUncertain
-  }
-
+  /** True if it was sent before and is to be sent again. */
   get isRepetition(): boolean {
     return this.#attempts > 0
+  }
+
+  /** True if it was sent more than once. */
+  get wasRepeated(): boolean {
+    return this.#attempts > 1
   }
 
   /** The properties of the next attempt. Call `sent()` when they are on their way. */

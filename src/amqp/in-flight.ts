@@ -23,10 +23,9 @@ export class InFlight<T> {
 
   /** Takes an entry in under the next delivery tag; the first is 1. */
   add(entry: T): void {
-    const tag = this.#next
+    if (this.#next - this.#low === CAPACITY) this.#setAside()
+    this.#ring[this.#next & MASK] = entry
     this.#next += 1
-    if (tag - this.#low === CAPACITY) this.#setAside()
-    this.#ring[tag & MASK] = entry
     this.#size += 1
   }
 

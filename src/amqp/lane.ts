@@ -37,6 +37,7 @@ export class Lane {
   #isFull = false
   #isRetired = false
   #wasOvertaken = false
+  #wasRefused = false
   /** When the broker gave a verdict last, or owed none. */
   #answeredAt = now()
   #excusedAt = 0
@@ -50,7 +51,11 @@ export class Lane {
     this.channel = channel
     this.#window = window
     this.#listener = listener
-    const [confirm, refuse] = [(entry: Entry) => this.#confirm(entry), listener.onRefused]
+    const confirm = (entry: Entry): void => this.#confirm(entry)
+    const refuse = (entry: Entry): void => {
+      this.#wasRefused = true
+      listener.onRefused(entry)
+    }
     channel.raw.on('ack', (ack) => this.#settle(ack, confirm))
     channel.raw.on('nack', (nack) => this.#settle(nack, refuse))
     channel.raw.on('return', (message) => this.#return(message))
@@ -84,6 +89,11 @@ export class Lane {
   /** True if the channel ended without a verdict on the oldest message, while later ones had theirs. */
   get wasOvertaken(): boolean {
     return this.#wasOvertaken
+  }
+
+  /** True if the broker refused a message here. */
+  get wasRefused(): boolean {
+    return this.#wasRefused
   }
 
   get hasRoom(): boolean {

@@ -63,9 +63,9 @@ export class Lanes {
     return (this.#current?.inFlightCount ?? 0) > 0 || this.#retired.size > 0
   }
 
-  /** How long a message may go without its confirmation, in milliseconds. */
-  get patienceMs(): number {
-    return this.#patience.ms(now())
+  /** True if the channel leaves its messages without a verdict for longer than is worth waiting. */
+  isNeglectful(lane: Lane): boolean {
+    return lane.neglectedMs >= this.#patience.ms(now(), lane.wasRefused)
   }
 
   /** Uses a new connection; `isFailover` when there was one before. */
@@ -89,16 +89,15 @@ export class Lanes {
     for (const lane of this.#all()) lane.excuse()
   }
 
-  /** What a channel had when it was given up was confirmed on another one. */
+  /** What was lost with a channel, or refused on it, was confirmed on another one. */
   onLateConfirm(): void {
-    this.#patience.onAnswered()
+    this.#patience.onAnswered(now())
   }
 
   /** Gives channels up that leave messages without a verdict; what they had is sent again. */
   giveUpNeglectful(): void {
-    const { patienceMs } = this
     for (const lane of this.#all()) {
-      if (lane.neglectedMs < patienceMs) continue
+      if (!this.isNeglectful(lane)) continue
       this.#patience.onGivenUp(now())
       this.#window.restart(WINDOW_AFTER_SILENCE)
       lane.channel.dismiss()
@@ -132,6 +131,7 @@ export class Lanes {
     const lane: Lane = new Lane(channel, this.#window, {
       onConfirmed,
       onRefused: (entry) => {
+        this.#patience.onRefused(now())
         onRefused(entry)
         this.#renew(session, lane)
       },

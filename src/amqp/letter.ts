@@ -94,7 +94,7 @@ function checkNames(options: PublishOptions): void {
     }
   }
   checkExchangeType('exchangeType', options.exchangeType)
-  const { overflow } = options
+  const overflow: unknown = options.overflow
   if (overflow !== undefined && overflow !== 'reject' && overflow !== 'wait') {
     throw new InvalidOptionError('overflow', "must be 'reject' or 'wait'")
   }

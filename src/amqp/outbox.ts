@@ -3,14 +3,14 @@ import { Deferred } from '../core/timing.js'
 import { BackpressureError } from './errors.js'
 
 /** What the outbox needs to know of what it holds. @internal */
-export interface Held {
+export interface Held<E> {
   readonly bytes: number
   readonly isSettled: boolean
   /** Why it waits for room; set and cleared by the outbox. */
   refusal: BackpressureError | undefined
   /** Where the outbox holds it, and where it waits in a queue; the outbox's own. */
-  held: Place<unknown> | undefined
-  queued: Place<unknown> | undefined
+  held: Place<E> | undefined
+  queued: Place<E> | undefined
 }
 
 /**
@@ -20,7 +20,7 @@ export interface Held {
  * came when there was no room, and may wait for some, is not held yet; that is bounded too, by the same numbers.
  * @internal
  */
-export class Outbox<E extends Held> {
+export class Outbox<E extends Held<E>> {
   readonly #maxMessages: number
   readonly #maxBytes: number
   readonly #onAdmitted: () => void

@@ -1,49 +1,55 @@
-/** For so long after trouble began, leaders may be elected: RabbitMQ's default net_ticktime (60 s) and the elections. */
+/** For so long after a failover, leaders may be elected: RabbitMQ's default net_ticktime (60 s), and what follows it. */
 const TROUBLE_MS = 90_000
-/** Most elections are over by then: a node was killed, or net_ticktime is short. */
-const ACUTE_MS = 15_000
-const ACUTE_PATIENCE_MS = 1000
-const TROUBLE_PATIENCE_MS = 2000
-const PATIENCE_MS = 5000
+const TROUBLE_PATIENCE_MS = 5000
+/** After a refusal within that time, the next channels are tried in quick succession. */
+const HOT_MS = 5000
+const HOT_PATIENCE_MS = 250
+const PATIENCE_MS = 10_000
 const MAX_PATIENCE_MS = 60_000
-/** Channels that stay silent make no new trouble for so long after the last one. */
-const CALM_MS = 600_000
 
 /**
  * How long a message may wait for its confirmation before its channel is given up, while the connection lives.
  *
- * A channel of RabbitMQ that meets a quorum queue without a leader gets no answer for it any more, not even after the
- * election, while one that is opened later is served. So after a failover, when leaders are being elected, channels are
- * given up soon, one after the other, until one is answered. Later that is rarely the reason, and each channel may make
- * copies: patience grows.
+ * RabbitMQ answers nothing on a channel that first met a quorum queue while its leader is frozen, not even after the
+ * election, until the cluster takes the frozen node for dead (net_ticktime): then it refuses one or all of the messages.
+ * Channels opened within about a second of that may still be stuck, later ones are served. So a refusal after a failover
+ * is the sign to try fresh channels in quick succession. Otherwise patience is long, and grows while it does not help:
+ * each further channel may make copies.
  * @internal
  */
 export class Patience {
-  #troubleAt = -Infinity
+  #failoverAt = -Infinity
+  #hotUntil = -Infinity
   #vain = 0
 
   /** The connection was lost, perhaps with leaders of queues. */
   onFailover(at: number): void {
-    this.#troubleAt = at
+    this.#failoverAt = at
+    this.#hotUntil = -Infinity
     this.#vain = 0
+  }
+
+  /** The broker refused a message. A queue that goes on refusing does not keep it hot. */
+  onRefused(at: number): void {
+    if (at - this.#failoverAt < TROUBLE_MS && at > this.#hotUntil + HOT_MS) this.#hotUntil = at + HOT_MS
   }
 
   /** A channel was given up. */
   onGivenUp(at: number): void {
-    if (at - this.#troubleAt > CALM_MS) this.#troubleAt = at
-    else if (at - this.#troubleAt > TROUBLE_MS) this.#vain += 1
+    if (at - this.#failoverAt > TROUBLE_MS) this.#vain += 1
   }
 
-  /** What was given up before was confirmed at last. */
-  onAnswered(): void {
+  /** What was given up or refused before was confirmed at last. */
+  onAnswered(at: number): void {
     this.#vain = 0
+    this.#hotUntil = Math.min(this.#hotUntil, at)
   }
 
-  /** The patience at a time, in milliseconds. */
-  ms(at: number): number {
-    const troubledMs = at - this.#troubleAt
-    if (troubledMs < ACUTE_MS) return ACUTE_PATIENCE_MS
-    if (troubledMs < TROUBLE_MS) return TROUBLE_PATIENCE_MS
+  /** The patience at a time, in milliseconds, with a channel on which a message was refused or none. */
+  ms(at: number, wasRefused: boolean): number {
+    if (at - this.#failoverAt < TROUBLE_MS) {
+      return wasRefused || at < this.#hotUntil ? HOT_PATIENCE_MS : TROUBLE_PATIENCE_MS
+    }
     return Math.min(PATIENCE_MS * 2 ** this.#vain, MAX_PATIENCE_MS)
   }
 }

@@ -164,7 +164,7 @@ export class Publisher {
     const session = this.#session
     // What the kernel has not taken yet cannot have been answered.
     if (session === undefined || session.blockedReason !== undefined || session.backlog > 0) return
-    this.#careful.giveUpNeglectful(this.#lanes.patienceMs)
+    this.#careful.giveUpNeglectful((lane) => this.#lanes.isNeglectful(lane))
     this.#lanes.giveUpNeglectful()
   }
 
@@ -219,7 +219,7 @@ export class Publisher {
   }
 
   #confirm(entry: Entry): void {
-    if (entry.wasLost) this.#lanes.onLateConfirm()
+    if (entry.wasRepeated) this.#lanes.onLateConfirm()
     if (entry.returned !== undefined && now() < this.#recoveringUntil) {
       this.#postpone(entry)
       return

@@ -1,13 +1,9 @@
-/** Where a value is in a {@link LinkedList}: what takes it out again. @internal */
-export interface Place<T> {
-  readonly value: T
-}
-
-class Link<T> implements Place<T> {
+/** Where a value is in a {@place LinkedList}: what takes it out again. @internal */
+export class Place<T> {
   readonly value: T
   list: LinkedList<T> | undefined
-  previous: Link<T> | undefined
-  next: Link<T> | undefined
+  previous: Place<T> | undefined
+  next: Place<T> | undefined
 
   constructor(value: T, list: LinkedList<T>) {
     this.value = value
@@ -23,8 +19,8 @@ class Link<T> implements Place<T> {
  * @internal
  */
 export class LinkedList<T> {
-  #first: Link<T> | undefined
-  #last: Link<T> | undefined
+  #first: Place<T> | undefined
+  #last: Place<T> | undefined
   #size = 0
 
   get size(): number {
@@ -38,54 +34,53 @@ export class LinkedList<T> {
 
   /** Adds behind all others. */
   push(value: T): Place<T> {
-    const link = new Link(value, this)
-    link.previous = this.#last
-    if (this.#last === undefined) this.#first = link
-    else this.#last.next = link
-    this.#last = link
+    const place = new Place(value, this)
+    place.previous = this.#last
+    if (this.#last === undefined) this.#first = place
+    else this.#last.next = place
+    this.#last = place
     this.#size += 1
-    return link
+    return place
   }
 
   /** Adds in front of all others. */
   unshift(value: T): Place<T> {
-    const link = new Link(value, this)
-    link.next = this.#first
-    if (this.#first === undefined) this.#last = link
-    else this.#first.previous = link
-    this.#first = link
+    const place = new Place(value, this)
+    place.next = this.#first
+    if (this.#first === undefined) this.#last = place
+    else this.#first.previous = place
+    this.#first = place
     this.#size += 1
-    return link
+    return place
   }
 
   /** Takes a value out; false when it was out already. */
-  remove(place: Place<unknown>): boolean {
-    const link = place as Link<T>
-    if (link.list !== this) return false
-    const { previous, next } = link
+  remove(place: Place<T>): boolean {
+    if (place.list !== this) return false
+    const { previous, next } = place
     if (previous === undefined) this.#first = next
     else previous.next = next
     if (next === undefined) this.#last = previous
     else next.previous = previous
-    // A link that somebody still holds must not hold others in turn.
-    link.list = undefined
-    link.previous = undefined
-    link.next = undefined
+    // A place that somebody still holds must not hold others in turn.
+    place.list = undefined
+    place.previous = undefined
+    place.next = undefined
     this.#size -= 1
     return true
   }
 
   /** Takes the first value out. */
   shift(): T | undefined {
-    const link = this.#first
-    if (link !== undefined) this.remove(link)
-    return link?.value
+    const place = this.#first
+    if (place !== undefined) this.remove(place)
+    return place?.value
   }
 
   /** All values, first to last. */
   values(): T[] {
     const values: T[] = []
-    for (let link = this.#first; link !== undefined; link = link.next) values.push(link.value)
+    for (let place = this.#first; place !== undefined; place = place.next) values.push(place.value)
     return values
   }
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Outbox, type Held } from '../../src/amqp/outbox.js'
 
-interface Item extends Held {
+interface Item extends Held<Item> {
   readonly id: number
   isSettled: boolean
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { BackpressureError } from '../../../src/amqp/errors.js'
 import { Outbox, type Held } from '../../../src/amqp/outbox.js'
 
-interface Item extends Held {
+interface Item extends Held<Item> {
   readonly name: string
   isSettled: boolean
 }

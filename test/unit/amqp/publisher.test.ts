@@ -103,12 +103,204 @@ describe('the publisher', () => {
 
   test('gives up a channel that gives no verdict, and sends again on a fresh one', async () => {
     const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
     const { connection, channel } = await attach(setup)
-    const message = setup.publish('', 'a')
+    const message = setup.publish('', 'a', { timeoutMs: 30_000 })
     await expect.poll(() => bodies(connection.confirmChannels[1]), { timeout: 15_000 }).toEqual(['a'])
     expect(channel.closeCount).toBe(1)
+    // The verdict of the channel that was given up means nothing any more.
+    ack(channel, 1)
+    expect(setup.publisher.outbox.messages).toBe(1)
     ack(connection.confirmChannels[1] as StubChannel, 1)
     await message
+    expect(setup.counters).toMatchObject({ confirmed: 1, resent: 1 })
+  })
+
+  test('gives up a channel soon that refuses one message after a failover and leaves others without a verdict', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { connection, channel } = await attach(setup)
+    const all = ['a', 'b'].map((body) => setup.publish('', body))
+    channel.emit('nack', { deliveryTag: 1, multiple: false })
+    // The refused one at once on a fresh channel, which does not answer either; the other one when the first is given up.
+    await expect.poll(() => connection.confirmChannels.slice(1).flatMap(bodies).includes('b')).toBe(true)
+    expect(channel.closeCount).toBe(1)
+    const answer = setInterval(() => {
+      for (const one of connection.confirmChannels.slice(1)) ack(one, one.published.length, true)
+    }, 20)
+    await Promise.all(all)
+    clearInterval(answer)
+  })
+
+  test('keeps a channel on which messages only stand in line', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { connection, channel } = await attach(setup)
+    const refused = setup.publish('', 'x', { timeoutMs: 300 })
+    refused.catch(() => undefined)
+    const all = Array.from({ length: 20 }, (_, i) => setup.publish('', String(i)))
+    // Short patience: each message waits longer than it, but the broker goes on answering.
+    channel.emit('nack', { deliveryTag: 1, multiple: false })
+    await settle()
+    let tag = 1
+    const answer = setInterval(() => ack(channel, (tag += 1)), 50)
+    await Promise.all(all)
+    clearInterval(answer)
+    expect(channel.closeCount).toBe(1)
+    expect(
+      connection.confirmChannels
+        .slice(1)
+        .flatMap(bodies)
+        .every((body) => body === 'x'),
+    ).toBe(true)
+  })
+
+  test('sends what others overtook behind them when its channel is given up', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { connection, channel } = await attach(setup)
+    const refused = setup.publish('', 'refused')
+    const stuck = setup.publish('', 'stuck')
+    const waiting = new Set<Promise<void>>()
+    const flow = setInterval(() => {
+      waiting.add(setup.publish('', 'flow'))
+      const current = connection.confirmChannels.at(-1) as StubChannel
+      if (current === channel) for (let tag = 3; tag <= channel.published.length; tag += 1) ack(channel, tag)
+      else ack(current, current.published.length, true)
+    }, 20)
+    await expect.poll(() => bodies(channel).length).toBeGreaterThan(4)
+    channel.emit('nack', { deliveryTag: 1, multiple: false })
+    await Promise.all([refused, stuck])
+    clearInterval(flow)
+    const fresh = connection.confirmChannels.slice(1).flatMap(bodies)
+    expect(fresh.filter((body) => body === 'stuck')).toHaveLength(1)
+    expect(fresh.indexOf('flow')).toBeLessThan(fresh.indexOf('stuck'))
+    ack(connection.confirmChannels.at(-1) as StubChannel, 1_000_000, true)
+    await Promise.all(waiting)
+  })
+
+  test('sends no more than its window at first after a failover, and more with each round trip', async () => {
+    const setup = setUp(10_000)
+    const all = Array.from({ length: 2000 }, (_, i) => setup.publish('', String(i)))
+    const first = await attach(setup)
+    expect(first.channel.published).toHaveLength(256)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { channel } = await attach(setup)
+    const sizes: number[] = []
+    for (let acked = 0; acked < 2000;) {
+      sizes.push(channel.published.length - acked)
+      acked = channel.published.length
+      ack(channel, acked, true)
+    }
+    await Promise.all(all)
+    expect(sizes.slice(0, 4)).toEqual([128, 256, 512, 1024])
+  })
+
+  test('lets a publish wait for room, in order, and refuses it when its limit comes first', async () => {
+    const setup = setUp(1)
+    const { channel } = await attach(setup)
+    const first = setup.publish('', 'a')
+    const second = setup.publish('', 'b', { overflow: 'wait' })
+    const late = setup.publish('', 'c', { overflow: 'wait', timeoutMs: 30 })
+    await expect(late).rejects.toMatchObject({ code: 'HA_BACKPRESSURE', safeToRetry: true })
+    // One waits already, and as many may wait as the outbox holds.
+    expect(setup.publisher.outbox).toMatchObject({ messages: 1, waiting: 1 })
+    expect(bodies(channel)).toEqual(['a'])
+    ack(channel, 1)
+    await first
+    expect(bodies(channel)).toEqual(['a', 'b'])
+    ack(channel, 2)
+    await second
+    expect(setup.publisher.outbox).toMatchObject({ messages: 0, waiting: 0 })
+  })
+
+  test('refuses at once when as many wait as may, and ends a wait for room by its signal', async () => {
+    const setup = setUp(2)
+    const abort = new AbortController()
+    const held = [setup.publish('', 'a'), setup.publish('', 'b')]
+    const waiting = setup.publish('', 'c', { overflow: 'wait', signal: abort.signal })
+    const other = setup.publish('', 'd', { overflow: 'wait' })
+    await expect(setup.publish('', 'e', { overflow: 'wait' })).rejects.toMatchObject({ code: 'HA_BACKPRESSURE' })
+    abort.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    const { channel } = await attach(setup)
+    ack(channel, 2, true)
+    await Promise.all(held)
+    ack(channel, 3)
+    await other
+    expect(bodies(channel)).toEqual(['a', 'b', 'd'])
+  })
+
+  test('resolves a flush only when those that waited for room are through as well', async () => {
+    const setup = setUp(1)
+    const { channel } = await attach(setup)
+    void setup.publish('', 'a')
+    const second = setup.publish('', 'b', { overflow: 'wait' })
+    const flushed = setup.publisher.flush()
+    ack(channel, 1)
+    await settle()
+    ack(channel, 2)
+    await flushed
+    await second
+  })
+
+  test('survives a storm of refusals, confirmations for unknown tags and confirmations that come twice', async () => {
+    const setup = setUp(10_000)
+    const { connection, channel } = await attach(setup)
+    const all = Array.from({ length: 200 }, (_, i) => setup.publish('', String(i)))
+    channel.emit('nack', { deliveryTag: 200, multiple: true })
+    ack(channel, 4711)
+    ack(channel, 0)
+    ack(channel, 200, true)
+    expect(setup.publisher.outbox.messages).toBe(200)
+    const answer = setInterval(() => {
+      for (const one of connection.confirmChannels) {
+        ack(one, one.published.length, true)
+        ack(one, one.published.length, true)
+      }
+    }, 20)
+    await Promise.all(all)
+    clearInterval(answer)
+    expect(setup.counters).toMatchObject({ confirmed: 200, nacked: 200, resent: 200 })
+    expect(setup.publisher.outbox).toMatchObject({ messages: 0, bytes: 0 })
+  })
+
+  test('does not give up a channel for the time in which the broker was blocked', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { connection, channel } = await attach(setup)
+    const messages = [setup.publish('', 'x', { timeoutMs: 1000 }), setup.publish('', 'a')]
+    connection.emit('blocked', 'low on memory')
+    channel.emit('nack', { deliveryTag: 1, multiple: false })
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    connection.emit('unblocked')
+    await new Promise((resolve) => setTimeout(resolve, 120))
+    ack(channel, 2)
+    await messages[1]
+    expect(connection.confirmChannels.slice(1).flatMap(bodies)).not.toContain('a')
+  })
+
+  test('reports a message as unknown that was sent before and cannot be encoded with the attempt header', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    const message = setup.publish('', 'a', { messageId: 'm' })
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { session, connection } = await stubSession()
+    const create = connection.createConfirmChannel.bind(connection)
+    connection.createConfirmChannel = async () => {
+      const channel = (await create()) as StubChannel
+      channel.publish = () => {
+        throw new RangeError('the headers are too large')
+      }
+      return channel
+    }
+    setup.publisher.attach(session)
+    await expect(message).rejects.toMatchObject({ code: 'HA_OUTCOME_UNKNOWN', cause: { name: 'RangeError' } })
   })
 
   test('sends a message again that came back soon after a reconnect', async () => {
