@@ -1,4 +1,19 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config'
+import type { Kind } from './test/cluster/index.js'
+
+/** Tests on one kind of cluster: projects of different kinds can run side by side. */
+function onClusters(name: Kind, include: readonly string[]) {
+  return {
+    test: {
+      name,
+      include: include.map((path) => `test/integration/${path}`),
+      globalSetup: ['test/cluster/global-setup.ts'],
+      fileParallelism: false,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+    },
+  }
+}
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -11,16 +26,9 @@ const config: ViteUserConfig = defineConfig({
           testTimeout: 30_000,
         },
       },
-      {
-        test: {
-          name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
-          globalSetup: ['test/cluster/global-setup.ts'],
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-        },
-      },
+      onClusters('galera', ['mysql/**/*.test.ts', 'orm/**/*.test.ts', 'cluster/galera.test.ts']),
+      onClusters('rabbit', ['amqp/**/*.test.ts', 'oslo/**/*.test.ts', 'cluster/rabbit.test.ts']),
+      onClusters('memcached', ['memcached/**/*.test.ts', 'cluster/memcached.test.ts', 'cluster/cli.test.ts']),
     ],
   },
 })

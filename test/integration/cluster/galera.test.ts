@@ -19,7 +19,7 @@ import {
   up,
   whole,
 } from '../../cluster/index.js'
-import { openRaw, RawClient, statusOf } from './clients.js'
+import { clusterCommand, openRaw, RawClient, statusOf } from './clients.js'
 
 const TABLE = 'cluster_verbs'
 
@@ -33,6 +33,12 @@ afterEach(async () => {
 
 afterAll(async () => {
   await onNode(1, (db) => db.query(`DROP TABLE IF EXISTS ${TABLE}`))
+})
+
+test('status prints processes, roles and parameters', async () => {
+  const text = await clusterCommand('status', 'galera')
+  expect(text).toMatch(/galera: whole, suspect timeout \d+ ms/)
+  expect(text).toMatch(/127\.0\.1\.1:3306 {2}pid \d+ {2}running {2}Primary, Synced, size 3/)
 })
 
 describe('accounts', () => {

@@ -15,12 +15,18 @@ import {
   up,
   whole,
 } from '../../cluster/index.js'
-import { openRaw, RawClient, statusOf } from './clients.js'
+import { clusterCommand, openRaw, RawClient, statusOf } from './clients.js'
 
 const PROTOCOL = 'AMQP\0\0\u0009\u0001'
 
 afterEach(async () => {
   await up(['rabbit'])
+})
+
+test('status prints processes, roles and parameters', async () => {
+  const text = await clusterCommand('status', 'rabbit')
+  expect(text).toMatch(/rabbit: whole, net_ticktime \d+ s/)
+  expect(text).toMatch(/127\.0\.2\.1:5672 {2}pid \d+ {2}running {2}running, cluster r1@localhost/)
 })
 
 describe('processes', () => {
