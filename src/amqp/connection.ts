@@ -1,7 +1,8 @@
 import { isIP } from 'node:net'
 import { backoffDelay } from '../core/backoff.js'
-import { ClosedError, ConnectionLostError, NoEndpointError, toError } from '../core/errors.js'
+import { ClosedError, ConnectionLostError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import { Reconnector } from '../core/reconnector.js'
+import { waitWithin } from '../core/time-limit.js'
 import { onAbort, sleep } from '../core/timing.js'
 import { explainHandshake, refusalIn } from './classify.js'
 import { askCredentials, type Credentials } from './credentials.js'
@@ -92,6 +93,20 @@ export class Connection {
   /** The connection in use, as soon as there is one. */
   next(signal: AbortSignal): Promise<Session> {
     return this.#sessions.next(signal)
+  }
+
+  /** Opens a connection for the caller alone to a host other than that of `session`; `undefined` when none answers. */
+  async openBeside(session: Session, signal: AbortSignal): Promise<Session | undefined> {
+    const others = this.#hosts.order(undefined, undefined).filter((host) => host !== session.host)
+    for (const host of others) {
+      const dial = new AbortController()
+      const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
+      const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
+      const opened = waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
+      const other = await opened.catch(() => undefined)
+      if (other !== undefined || signal.aborted) return other
+    }
+    return undefined
   }
 
   start(): void {

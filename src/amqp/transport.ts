@@ -364,6 +364,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
         await this.#publisher.publish(letter, wait, this.#options.overflow === 'wait')
       },
       session: (signal) => this.#connections.publisher.next(signal),
+      sessionBeside: (session, signal) => this.#connections.consumer.openBeside(session, signal),
       consume: (subscription, handler, wait) => this.#consume(subscription, handler, wait),
       onMismatch: (session, what, error) => this.#onTopologyError(session, what, error),
     }

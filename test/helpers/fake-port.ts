@@ -31,6 +31,7 @@ export class FakePort {
       assertOpen: () => undefined,
       publish: (letter) => this.#publish(letter),
       session: () => Promise.resolve(SESSION as never),
+      sessionBeside: () => Promise.resolve(undefined),
       consume: (subscription, handler) => {
         const { queue } = subscription.declaration
         this.handlers.set(queue, handler)

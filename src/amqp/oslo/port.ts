@@ -17,6 +17,8 @@ export interface TransportPort {
   readonly publish: (letter: Letter, wait: WaitOptions & { readonly timeoutMs: number }) => Promise<void>
   /** The connection that publishes, as soon as there is one. */
   readonly session: (signal: AbortSignal) => Promise<Session>
+  /** A connection to another host than that of `session`, for the caller to close, if one answers. */
+  readonly sessionBeside: (session: Session, signal: AbortSignal) => Promise<Session | undefined>
   readonly consume: (
     subscription: ResolvedSubscription,
     handler: MessageHandler,

@@ -77,6 +77,8 @@ export function replyQueue(options: ResolvedOsloOptions): QueueSpec {
   return ownQueue(options, `reply_${newId()}`, [])
 }
 
+const LEADER_IS_LOCAL = Object.freeze({ 'x-queue-leader-locator': 'client-local' })
+
 /** Our own queues are replicated: one that dies with its node takes the replies along. */
 function ownQueue(options: ResolvedOsloOptions, name: string, bindings: readonly BindingSpec[]): QueueSpec {
   const ttl = options.rabbitTransientQueuesTtlMs
@@ -84,7 +86,7 @@ function ownQueue(options: ResolvedOsloOptions, name: string, bindings: readonly
     name,
     durable: true,
     autoDelete: false,
-    arguments: { ...quorumArguments(options), ...(ttl === 0 ? {} : { 'x-expires': ttl }) },
+    arguments: { ...quorumArguments(options), ...LEADER_IS_LOCAL, ...(ttl === 0 ? {} : { 'x-expires': ttl }) },
     bindings,
   }
 }

@@ -7,7 +7,7 @@ import { decode } from './envelope.js'
 import type { TransportPort } from './port.js'
 import { replyQueue, type QueueSpec } from './queues.js'
 import type { RpcCall } from './rpc-call.js'
-import { subscriptionTo } from './subscribe.js'
+import { subscriptionBeside } from './subscribe.js'
 
 const PREFETCH = 1000
 
@@ -64,7 +64,12 @@ export class Replies {
   }
 
   async #consume(): Promise<Consumer> {
-    const subscription = subscriptionTo(this.#queue, this.#declarer, { prefetch: PREFETCH, concurrency: PREFETCH })
+    const subscription = subscriptionBeside(
+      this.#queue,
+      this.#declarer,
+      { prefetch: PREFETCH, concurrency: PREFETCH },
+      this.#port,
+    )
     try {
       return await this.#port.consume(subscription, (message) => this.#accept(message), { timeoutMs: undefined })
     } catch (error) {

@@ -16,7 +16,7 @@ import { fanoutQueue, sharedQueue, topicExchange, type QueueSpec } from './queue
 import { ReplySender } from './reply-sender.js'
 import { readRequest, type Request } from './request.js'
 import { SeenIds } from './seen-ids.js'
-import { subscriptionTo } from './subscribe.js'
+import { subscriptionBeside, subscriptionTo } from './subscribe.js'
 import { checkTarget } from './target.js'
 
 /** What a server serves, and under which name. */
@@ -114,7 +114,15 @@ export class ManagedRpcServer implements RpcServer {
 
   /** Resolves when every queue is consumed. */
   async start(declarer: Declarer, wait: WaitOptions): Promise<void> {
-    const started = await Promise.allSettled(this.#queues().map((queue) => this.#consume(queue, declarer, wait)))
+    const { prefetch, options } = this.#port
+    const settings = { prefetch, concurrency: prefetch }
+    const subscriptions = [
+      ...this.#queues().map((queue) => subscriptionTo(queue, declarer, settings)),
+      subscriptionBeside(fanoutQueue(options, this.#target.topic), declarer, settings, this.#port),
+    ]
+    const started = await Promise.allSettled(
+      subscriptions.map((subscription) => this.#port.consume(subscription, (message) => this.#accept(message), wait)),
+    )
     this.#consumers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     for (const result of started) {
       if (result.status !== 'rejected') continue
@@ -153,17 +161,7 @@ export class ManagedRpcServer implements RpcServer {
     const { options } = this.#port
     const { topic, server, exchange } = this.#target
     const shared = topicExchange(options, exchange)
-    return [
-      sharedQueue(options, shared, topic),
-      sharedQueue(options, shared, `${topic}.${server}`),
-      fanoutQueue(options, topic),
-    ]
-  }
-
-  async #consume(queue: QueueSpec, declarer: Declarer, wait: WaitOptions): Promise<Consumer> {
-    const { prefetch } = this.#port
-    const subscription = subscriptionTo(queue, declarer, { prefetch, concurrency: prefetch })
-    return this.#port.consume(subscription, (message) => this.#accept(message), wait)
+    return [sharedQueue(options, shared, topic), sharedQueue(options, shared, `${topic}.${server}`)]
   }
 
   async #close(timeoutMs: number): Promise<void> {
