@@ -196,7 +196,12 @@ export class ManagedConsumer implements Consumer {
     })
     try {
       await channel.raw.prefetch(this.#subscription.prefetch)
-      const { consumerTag } = await channel.raw.consume(this.queue, (raw) => this.#onDelivery(channel, raw))
+      const { nextPriority } = this.#subscription
+      const { consumerTag } = await channel.raw.consume(
+        this.queue,
+        (raw) => this.#onDelivery(channel, raw),
+        nextPriority === undefined ? {} : { priority: nextPriority() },
+      )
       this.#onActive(channel, consumerTag)
       void watchQueue(session, channel, this.queue, () => this.#deliveries.deliveredCount)
     } catch (error) {

@@ -74,7 +74,11 @@ export interface DriverChannel {
   deleteExchange(name: string): Promise<unknown>
   deleteQueue(name: string): Promise<unknown>
   prefetch(count: number): Promise<unknown>
-  consume(queue: string, onMessage: (message: DriverMessage | null) => void): Promise<{ consumerTag: string }>
+  consume(
+    queue: string,
+    onMessage: (message: DriverMessage | null) => void,
+    options?: { readonly priority?: number },
+  ): Promise<{ consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   ack(message: DriverMessage): void
   nack(message: DriverMessage, allUpTo: boolean, requeue: boolean): void

@@ -40,6 +40,8 @@ export interface ResolvedSubscription {
   readonly requeueDelayMs: number
   /** Declares the queue, when that takes more than a plain declaration. */
   readonly declare?: (session: Session) => Promise<void>
+  /** Priority of the next subscription. */
+  readonly nextPriority?: () => number
 }
 
 const KNOWN = new Set([

@@ -155,12 +155,17 @@ export class ManagedListener implements NotificationListener {
   async #consume(queue: QueueSpec, declarer: Declarer, wait: WaitOptions): Promise<Consumer> {
     const { batchSize = 1, maxRequeues, requeueDelayMs } = this.#options
     const concurrency = Math.max(this.#options.concurrency ?? DEFAULT_CONCURRENCY, batchSize)
-    const subscription = subscriptionTo(queue, declarer, {
-      prefetch: Math.max(this.#port.prefetch, concurrency),
-      concurrency,
-      ...(maxRequeues === undefined ? {} : { maxRequeues }),
-      ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
-    })
+    const subscription = subscriptionTo(
+      queue,
+      declarer,
+      {
+        prefetch: Math.max(this.#port.prefetch, concurrency),
+        concurrency,
+        ...(maxRequeues === undefined ? {} : { maxRequeues }),
+        ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
+      },
+      this.#port,
+    )
     return this.#port.consume(subscription, (message) => this.#accept(message), wait)
   }
 

@@ -27,8 +27,6 @@ export interface OsloOptions {
   rabbitTransientQuorumQueue?: boolean
   /** How long a reply or fanout queue outlives its last user. @default 1_800_000 */
   rabbitTransientQueuesTtlMs?: number
-  /** Fanout through one stream per topic; needs `rabbitTransientQuorumQueue`. @default false */
-  rabbitStreamFanout?: boolean
   /** Compresses what is sent. What arrives is understood in any case. @default none */
   kombuCompression?: Compression
   /** How long a server tries to deliver a reply to a reply queue that is not there. @default 60_000 */
@@ -62,7 +60,6 @@ export interface ResolvedOsloOptions {
   readonly rabbitQuorumDeliveryLimit: number
   readonly rabbitTransientQuorumQueue: boolean
   readonly rabbitTransientQueuesTtlMs: number
-  readonly rabbitStreamFanout: boolean
   readonly kombuCompression: Compression | undefined
   readonly missingConsumerRetryTimeoutMs: number
   readonly rpcPingEnabled: boolean
@@ -83,7 +80,6 @@ export function readOsloOptions(reader: OptionReader): ResolvedOsloOptions {
     rabbitQuorumDeliveryLimit: reader.integer('rabbitQuorumDeliveryLimit', 0),
     rabbitTransientQuorumQueue: reader.boolean('rabbitTransientQuorumQueue', false),
     rabbitTransientQueuesTtlMs: reader.duration('rabbitTransientQueuesTtlMs', 1_800_000),
-    rabbitStreamFanout: reader.boolean('rabbitStreamFanout', false),
     kombuCompression: readCompression(reader),
     missingConsumerRetryTimeoutMs: reader.duration('missingConsumerRetryTimeoutMs', 60_000),
     rpcPingEnabled: reader.boolean('rpcPingEnabled', false),
@@ -94,9 +90,6 @@ export function readOsloOptions(reader: OptionReader): ResolvedOsloOptions {
   }
   if (!Number.isSafeInteger(resolved.notificationRetry) || resolved.notificationRetry < -1) {
     throw reader.problem('notificationRetry', 'must be a whole number of at least -1')
-  }
-  if (resolved.rabbitStreamFanout && !resolved.rabbitTransientQuorumQueue) {
-    throw reader.problem('rabbitStreamFanout', 'needs rabbitTransientQuorumQueue')
   }
   return Object.freeze(resolved)
 }

@@ -45,7 +45,7 @@ export function fanoutExchange(options: ResolvedOsloOptions, topic: string): Exc
   return {
     name: `${topic}_fanout`,
     type: 'fanout',
-    durable: options.rabbitTransientQuorumQueue || options.rabbitStreamFanout,
+    durable: options.rabbitTransientQuorumQueue,
     autoDelete: true,
   }
 }

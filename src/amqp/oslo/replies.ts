@@ -7,7 +7,7 @@ import { decode } from './envelope.js'
 import type { TransportPort } from './port.js'
 import { replyQueue, type QueueSpec } from './queues.js'
 import type { RpcCall } from './rpc-call.js'
-import { subscriptionBeside } from './subscribe.js'
+import { subscriptionToOwn } from './subscribe.js'
 
 const PREFETCH = 1000
 
@@ -64,7 +64,7 @@ export class Replies {
   }
 
   async #consume(): Promise<Consumer> {
-    const subscription = subscriptionBeside(
+    const subscription = subscriptionToOwn(
       this.#queue,
       this.#declarer,
       { prefetch: PREFETCH, concurrency: PREFETCH },

@@ -4,6 +4,7 @@ import type { WaitOptions } from '../../core/time-limit.js'
 import { sleep } from '../../core/timing.js'
 import type { Consumer } from '../consumer.js'
 import type { Message } from '../message.js'
+import type { ResolvedSubscription } from '../subscription.js'
 import type { Declarer } from './declarer.js'
 import { Dispatcher, type RpcEndpoint } from './dispatcher.js'
 import { decode, type Payload } from './envelope.js'
@@ -12,11 +13,11 @@ import { writeFailure } from './failure.js'
 import { writeJson } from './json-writer.js'
 import { Limiter } from './limiter.js'
 import type { TransportPort } from './port.js'
-import { fanoutQueue, sharedQueue, topicExchange, type QueueSpec } from './queues.js'
+import { fanoutQueue, sharedQueue, topicExchange } from './queues.js'
 import { ReplySender } from './reply-sender.js'
 import { readRequest, type Request } from './request.js'
 import { SeenIds } from './seen-ids.js'
-import { subscriptionBeside, subscriptionTo } from './subscribe.js'
+import { subscriptionTo, subscriptionToOwn } from './subscribe.js'
 import { checkTarget } from './target.js'
 
 /** What a server serves, and under which name. */
@@ -114,12 +115,7 @@ export class ManagedRpcServer implements RpcServer {
 
   /** Resolves when every queue is consumed. */
   async start(declarer: Declarer, wait: WaitOptions): Promise<void> {
-    const { prefetch, options } = this.#port
-    const settings = { prefetch, concurrency: prefetch }
-    const subscriptions = [
-      ...this.#queues().map((queue) => subscriptionTo(queue, declarer, settings)),
-      subscriptionBeside(fanoutQueue(options, this.#target.topic), declarer, settings, this.#port),
-    ]
+    const subscriptions = this.#subscriptions(declarer)
     const started = await Promise.allSettled(
       subscriptions.map((subscription) => this.#port.consume(subscription, (message) => this.#accept(message), wait)),
     )
@@ -157,11 +153,17 @@ export class ManagedRpcServer implements RpcServer {
     await this.close()
   }
 
-  #queues(): readonly QueueSpec[] {
-    const { options } = this.#port
+  #subscriptions(declarer: Declarer): readonly ResolvedSubscription[] {
+    const port = this.#port
+    const { options, prefetch } = port
     const { topic, server, exchange } = this.#target
-    const shared = topicExchange(options, exchange)
-    return [sharedQueue(options, shared, topic), sharedQueue(options, shared, `${topic}.${server}`)]
+    const from = topicExchange(options, exchange)
+    const settings = { prefetch, concurrency: prefetch }
+    return [
+      subscriptionTo(sharedQueue(options, from, topic), declarer, settings, port),
+      subscriptionToOwn(sharedQueue(options, from, `${topic}.${server}`), declarer, settings, port),
+      subscriptionToOwn(fanoutQueue(options, topic), declarer, settings, port),
+    ]
   }
 
   async #close(timeoutMs: number): Promise<void> {

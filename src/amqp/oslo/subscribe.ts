@@ -13,42 +13,54 @@ export type ConsumeSettings = Pick<Subscription, 'prefetch' | 'concurrency' | 'm
 const BESIDE_LIMIT_MS = 3000
 const CLOSE_LIMIT_MS = 1000
 
-/** A subscription to a queue that is declared by oslo.messaging's rules. @internal */
-export function subscriptionTo(spec: QueueSpec, declarer: Declarer, settings: ConsumeSettings): ResolvedSubscription {
-  return subscription(spec, settings, (session) => declarer.queue(session, spec))
-}
-
-/**
- * A subscription to a queue of our own, whose leader is on another node than the one in use.
- *
- * Otherwise the node that fails would take both the connection and the queue away: the connection is back within
- * seconds, while the cluster needs many of them to give up a frozen leader.
- * @internal
- */
-export function subscriptionBeside(
+/** A subscription to a queue that others consume too. @internal */
+export function subscriptionTo(
   spec: QueueSpec,
   declarer: Declarer,
   settings: ConsumeSettings,
   port: TransportPort,
 ): ResolvedSubscription {
-  return subscription(spec, settings, async (session) => {
+  return Object.freeze({
+    ...resolve(spec, settings),
+    declare: (session: Session) => declare(spec, declarer, session, port),
+  })
+}
+
+/** A subscription to a queue that nobody else consumes. @internal */
+export function subscriptionToOwn(
+  spec: QueueSpec,
+  declarer: Declarer,
+  settings: ConsumeSettings,
+  port: TransportPort,
+): ResolvedSubscription {
+  let priority = -1
+  return Object.freeze({
+    ...subscriptionTo(spec, declarer, settings, port),
+    // Above the one before: a broker goes on delivering to a connection to a frozen node until it gives the node up.
+    nextPriority: () => (priority += 1),
+  })
+}
+
+function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
+  const bound = bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
+  return resolveSubscription({ queue, bindings: bound, ...settings }, 1)
+}
+
+/**
+ * Declares a queue; the leader of a replicated one shall be on another node than the one in use.
+ *
+ * Otherwise the node that fails would take both the connection and the queue away: the connection is back within
+ * seconds, while the cluster needs many of them to give up a frozen leader.
+ */
+async function declare(spec: QueueSpec, declarer: Declarer, session: Session, port: TransportPort): Promise<void> {
+  if (spec.arguments['x-queue-type'] === 'quorum') {
     const stop = new AbortController()
     const forget = session.ending.on((error) => stop.abort(error))
     const beside = await port.sessionBeside(session, stop.signal)
     forget()
-    if (beside === undefined || !(await declaredWithin(declarer.queue(beside, spec), beside))) {
-      await declarer.queue(session, spec)
-    }
-  })
-}
-
-function subscription(
-  spec: QueueSpec,
-  settings: ConsumeSettings,
-  declare: (session: Session) => Promise<void>,
-): ResolvedSubscription {
-  const bindings = spec.bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
-  return Object.freeze({ ...resolveSubscription({ queue: spec.name, bindings, ...settings }, 1), declare })
+    if (beside !== undefined && (await declaredWithin(declarer.queue(beside, spec), beside))) return
+  }
+  await declarer.queue(session, spec)
 }
 
 /** False when it did not work on this connection, which is closed in any case. */
