@@ -242,6 +242,7 @@ export class ManagedConsumer implements Consumer {
     this.#state = 'active'
     this.#context.topology.addQueue(this.#subscription.declaration)
     this.#started.resolve(undefined)
+    this.#subscription.onSubscribed?.()
   }
 
   #onDelivery(channel: Channel, raw: Parameters<Deliveries['accept']>[0] | null): void {

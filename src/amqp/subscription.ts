@@ -42,6 +42,8 @@ export interface ResolvedSubscription {
   readonly declare?: (session: Session) => Promise<void>
   /** Priority of the next subscription. */
   readonly nextPriority?: () => number
+  /** Called at each subscription. */
+  readonly onSubscribed?: () => void
 }
 
 const KNOWN = new Set([

@@ -47,7 +47,7 @@ export class FakePort {
   }
 
   /** Delivers a message to the consumer of a queue, whose name may be given by its beginning. */
-  async deliver(queue: string, { content, properties }: Incoming): Promise<unknown> {
+  deliver(queue: string, { content, properties }: Incoming): unknown {
     const [, handler] = [...this.handlers].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
     if (handler === undefined) throw new Error(`nobody consumes '${queue}'`)
     const fields = { deliveryTag: 1, redelivered: false, exchange: '', routingKey: queue }
@@ -79,6 +79,6 @@ const done = (): Promise<unknown> => Promise.resolve({})
 const CHANNEL = {
   ending: { on: () => undefined, value: undefined },
   dismiss: () => undefined,
-  raw: { assertExchange: done, assertQueue: done, bindQueue: done, checkExchange: done, checkQueue: done },
+  raw: { assertExchange: done, assertQueue: done, bindQueue: done, checkExchange: done, checkQueue: done, deleteQueue: done },
 }
 const SESSION = { isOpen: true, host: { name: 'h1:5672' }, openChannel: () => Promise.resolve(CHANNEL) }

@@ -47,6 +47,11 @@ export class Declarer {
     }
   }
 
+  /** Deletes a queue; one that is not there is no error. */
+  async deleteQueue(session: Session, name: string): Promise<void> {
+    await onChannel(session, ({ raw }) => raw.deleteQueue(name))
+  }
+
   async #declare(
     session: Session,
     what: string,

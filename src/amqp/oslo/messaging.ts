@@ -20,7 +20,8 @@ const DEFAULT_START_TIMEOUT_MS = 30_000
 
 /** A server or a listener. */
 interface Service {
-  start(declarer: Declarer, wait: WaitOptions): Promise<void>
+  /** Resolves when it can be reached. When it failed to start, or ended, it is closed and `onClosed` was called. */
+  start(declarer: Declarer, wait: WaitOptions, onClosed: () => void): Promise<void>
   close(options: { readonly timeoutMs?: number }): Promise<void>
   destroy(): void
 }
@@ -78,9 +79,10 @@ export class Messaging {
     this.#client?.replies.repeat()
   }
 
-  /** Lets servers finish. It may stay pending: the caller bounds it. */
+  /** Lets servers and calls finish. It may stay pending: the caller bounds it. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#services].map((service) => service.close({ timeoutMs: MAX_DRAIN_MS })))
+    const services = [...this.#services].map((service) => service.close({ timeoutMs: MAX_DRAIN_MS }))
+    await Promise.all([...services, this.#client?.replies.drain()])
   }
 
   /** Ends everything now. */
@@ -94,10 +96,7 @@ export class Messaging {
     { timeoutMs = DEFAULT_START_TIMEOUT_MS, signal }: WaitOptions,
   ): Promise<T> {
     this.#services.add(service)
-    await service.start(this.#declarer, { timeoutMs, signal }).catch((error: unknown) => {
-      this.#services.delete(service)
-      throw error
-    })
+    await service.start(this.#declarer, { timeoutMs, signal }, () => this.#services.delete(service))
     return service
   }
 

@@ -76,6 +76,7 @@ export class ManagedListener implements NotificationListener {
   readonly #batcher: Batcher<Received> | undefined
   readonly #seen = new SeenIds()
   #consumers: readonly Consumer[] = []
+  #onClosed: () => void = () => undefined
   #closing: Promise<void> | undefined
   #handled = 0
   #failed = 0
@@ -101,7 +102,8 @@ export class ManagedListener implements NotificationListener {
   }
 
   /** Resolves when every queue is consumed. */
-  async start(declarer: Declarer, wait: WaitOptions): Promise<void> {
+  async start(declarer: Declarer, wait: WaitOptions, onClosed: () => void): Promise<void> {
+    this.#onClosed = onClosed
     const started = await Promise.allSettled(this.#queues().map((queue) => this.#consume(queue, declarer, wait)))
     this.#consumers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     for (const result of started) {
@@ -137,6 +139,7 @@ export class ManagedListener implements NotificationListener {
   async #close(options: { readonly timeoutMs?: number }): Promise<void> {
     this.#batcher?.close()
     await Promise.all(this.#consumers.map((consumer) => consumer.close(options)))
+    this.#onClosed()
   }
 
   #queues(): readonly QueueSpec[] {
@@ -155,17 +158,12 @@ export class ManagedListener implements NotificationListener {
   async #consume(queue: QueueSpec, declarer: Declarer, wait: WaitOptions): Promise<Consumer> {
     const { batchSize = 1, maxRequeues, requeueDelayMs } = this.#options
     const concurrency = Math.max(this.#options.concurrency ?? DEFAULT_CONCURRENCY, batchSize)
-    const subscription = subscriptionTo(
-      queue,
-      declarer,
-      {
-        prefetch: Math.max(this.#port.prefetch, concurrency),
-        concurrency,
-        ...(maxRequeues === undefined ? {} : { maxRequeues }),
-        ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
-      },
-      this.#port,
-    )
+    const subscription = subscriptionTo(queue, declarer, {
+      prefetch: Math.max(this.#port.prefetch, concurrency),
+      concurrency,
+      ...(maxRequeues === undefined ? {} : { maxRequeues }),
+      ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
+    })
     return this.#port.consume(subscription, (message) => this.#accept(message), wait)
   }
 

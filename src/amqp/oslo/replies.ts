@@ -7,7 +7,7 @@ import { decode } from './envelope.js'
 import type { TransportPort } from './port.js'
 import { replyQueue, type QueueSpec } from './queues.js'
 import type { RpcCall } from './rpc-call.js'
-import { subscriptionToOwn } from './subscribe.js'
+import { removeQueue, subscriptionToOwn } from './subscribe.js'
 
 const PREFETCH = 1000
 
@@ -23,6 +23,7 @@ export class Replies {
   readonly #queue: QueueSpec
   readonly #calls = new Map<string, RpcCall>()
   #consumer: Promise<Consumer> | undefined
+  #onIdle: () => void = () => undefined
 
   constructor(port: TransportPort, declarer: Declarer) {
     this.#port = port
@@ -51,11 +52,21 @@ export class Replies {
 
   remove(call: RpcCall): void {
     this.#calls.delete(call.id)
+    if (this.#calls.size === 0) this.#onIdle()
   }
 
   /** There is a new connection: what may have died with the old one is sent again. */
   repeat(): void {
     for (const call of this.#calls.values()) call.repeat()
+  }
+
+  /** Resolves when no call waits any more, and the queue is gone. */
+  async drain(): Promise<void> {
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+    const consumer = await this.#consumer?.catch(() => undefined)
+    if (consumer === undefined) return
+    await consumer.close()
+    await removeQueue(this.queue, this.#declarer, this.#port)
   }
 
   /** Nobody will get a reply any more. */
@@ -64,6 +75,8 @@ export class Replies {
   }
 
   async #consume(): Promise<Consumer> {
+    // Replies that went to the connection before are out of reach until its broker gives that up.
+    const onSubscribed = (): void => this.repeat()
     const subscription = subscriptionToOwn(
       this.#queue,
       this.#declarer,
@@ -71,7 +84,9 @@ export class Replies {
       this.#port,
     )
     try {
-      return await this.#port.consume(subscription, (message) => this.#accept(message), { timeoutMs: undefined })
+      return await this.#port.consume({ ...subscription, onSubscribed }, (message) => this.#accept(message), {
+        timeoutMs: undefined,
+      })
     } catch (error) {
       this.#consumer = undefined
       throw error

@@ -7,17 +7,17 @@ import type { Message } from '../message.js'
 import type { ResolvedSubscription } from '../subscription.js'
 import type { Declarer } from './declarer.js'
 import { Dispatcher, type RpcEndpoint } from './dispatcher.js'
-import { decode, type Payload } from './envelope.js'
+import { decode } from './envelope.js'
 import { ExpectedError, UnsafeIntegerError } from './errors.js'
 import { writeFailure } from './failure.js'
 import { writeJson } from './json-writer.js'
 import { Limiter } from './limiter.js'
 import type { TransportPort } from './port.js'
-import { fanoutQueue, sharedQueue, topicExchange } from './queues.js'
+import { fanoutQueue, sharedQueue, topicExchange, type QueueSpec } from './queues.js'
 import { ReplySender } from './reply-sender.js'
 import { readRequest, type Request } from './request.js'
-import { SeenIds } from './seen-ids.js'
-import { subscriptionTo, subscriptionToOwn } from './subscribe.js'
+import { SeenRequests, type Outcome } from './seen-requests.js'
+import { removeQueue, subscriptionTo, subscriptionToOwn } from './subscribe.js'
 import { checkTarget } from './target.js'
 
 /** What a server serves, and under which name. */
@@ -54,7 +54,7 @@ export interface RpcServerStatus {
   readonly handled: number
   /** Requests that failed otherwise than by an `ExpectedError`. */
   readonly failed: number
-  /** Copies that were dropped. */
+  /** Copies that were not run; they are answered again. */
   readonly duplicates: number
   /** Messages that were no requests, and were dropped. */
   readonly malformed: number
@@ -83,11 +83,13 @@ export class ManagedRpcServer implements RpcServer {
   readonly #limiter: Limiter
   readonly #acknowledge: 'before' | 'after'
   readonly #replies: ReplySender
-  readonly #seen = new SeenIds()
+  readonly #fanout: QueueSpec
+  readonly #seen = new SeenRequests()
   readonly #stop = new AbortController()
   /** Replies on their way, for requests that were acknowledged before. */
   readonly #background = new Set<Promise<void>>()
   #consumers: readonly Consumer[] = []
+  #onClosed: () => Promise<void> = () => Promise.resolve()
   #closing: Promise<void> | undefined
   #handled = 0
   #failed = 0
@@ -111,10 +113,15 @@ export class ManagedRpcServer implements RpcServer {
     this.#acknowledge = acknowledge
     this.#dispatcher = new Dispatcher(withPing(port, endpoints), target.version)
     this.#replies = new ReplySender(port, this.#stop.signal)
+    this.#fanout = fanoutQueue(port.options, target.topic)
   }
 
   /** Resolves when every queue is consumed. */
-  async start(declarer: Declarer, wait: WaitOptions): Promise<void> {
+  async start(declarer: Declarer, wait: WaitOptions, onClosed: () => void): Promise<void> {
+    this.#onClosed = async () => {
+      await removeQueue(this.#fanout.name, declarer, this.#port)
+      onClosed()
+    }
     const subscriptions = this.#subscriptions(declarer)
     const started = await Promise.allSettled(
       subscriptions.map((subscription) => this.#port.consume(subscription, (message) => this.#accept(message), wait)),
@@ -160,9 +167,9 @@ export class ManagedRpcServer implements RpcServer {
     const from = topicExchange(options, exchange)
     const settings = { prefetch, concurrency: prefetch }
     return [
-      subscriptionTo(sharedQueue(options, from, topic), declarer, settings, port),
+      subscriptionTo(sharedQueue(options, from, topic), declarer, settings),
       subscriptionToOwn(sharedQueue(options, from, `${topic}.${server}`), declarer, settings, port),
-      subscriptionToOwn(fanoutQueue(options, topic), declarer, settings, port),
+      subscriptionToOwn(this.#fanout, declarer, settings, port),
     ]
   }
 
@@ -171,6 +178,7 @@ export class ManagedRpcServer implements RpcServer {
     const drained = Promise.all(this.#background)
     await Promise.race([drained, sleep(timeoutMs, this.#stop.signal).catch(() => undefined)])
     this.#stop.abort()
+    await this.#onClosed()
   }
 
   /** Never rejects: a request that failed once more would fail again. */
@@ -183,19 +191,13 @@ export class ManagedRpcServer implements RpcServer {
       diagnose('amqp', 'malformedMessage', { topic: this.#target.topic, error: toError(error) })
       return
     }
-    if (request.id === undefined) await this.#handle(request)
-    else if (!(await this.#seen.once(request.id, () => this.#handle(request)))) this.#duplicates += 1
-  }
-
-  async #handle(request: Request): Promise<void> {
-    const stopHeartbeat = this.#heartbeat(request)
-    let reply: Payload
-    try {
-      reply = await this.#limiter.run(() => this.#run(request))
-    } finally {
-      stopHeartbeat()
-    }
-    const { replyTo } = request
+    const { id, replyTo } = request
+    const { outcome, isCopy } =
+      id === undefined
+        ? { outcome: this.#handle(request), isCopy: false }
+        : this.#seen.once(id, () => this.#handle(request))
+    if (isCopy) this.#duplicates += 1
+    const { reply } = await outcome
     if (replyTo === undefined) return
     const sending = this.#replies.send(replyTo.queue, { ...reply, ending: true, _msg_id: replyTo.id })
     if (this.#acknowledge === 'after') {
@@ -206,16 +208,25 @@ export class ManagedRpcServer implements RpcServer {
     void sending.finally(() => this.#background.delete(sending))
   }
 
-  async #run(request: Request): Promise<Payload> {
+  async #handle(request: Request): Promise<Outcome> {
+    const stopHeartbeat = this.#heartbeat(request)
+    try {
+      return await this.#limiter.run(() => this.#run(request))
+    } finally {
+      stopHeartbeat()
+    }
+  }
+
+  async #run(request: Request): Promise<Outcome> {
     try {
       const method = this.#dispatcher.find(request)
       const { unsafeInteger } = request
       if (unsafeInteger !== undefined && !this.#port.options.bigIntegers) throw new UnsafeIntegerError(unsafeInteger)
       const result = (await method(request.context, request.args)) ?? null
-      writeJson(result)
-      return { result, failure: null }
+      return { reply: { result, failure: null }, bytes: writeJson(result).length }
     } catch (error) {
-      return { result: null, failure: this.#fail(request, error) }
+      const failure = this.#fail(request, error)
+      return { reply: { result: null, failure }, bytes: failure.length }
     } finally {
       this.#handled += 1
     }

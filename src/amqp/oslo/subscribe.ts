@@ -12,17 +12,13 @@ export type ConsumeSettings = Pick<Subscription, 'prefetch' | 'concurrency' | 'm
 /** Making a quorum queue takes milliseconds, unless a node of it is frozen: then no other node makes it faster. */
 const BESIDE_LIMIT_MS = 3000
 const CLOSE_LIMIT_MS = 1000
+const REMOVE_LIMIT_MS = 1000
 
 /** A subscription to a queue that others consume too. @internal */
-export function subscriptionTo(
-  spec: QueueSpec,
-  declarer: Declarer,
-  settings: ConsumeSettings,
-  port: TransportPort,
-): ResolvedSubscription {
+export function subscriptionTo(spec: QueueSpec, declarer: Declarer, settings: ConsumeSettings): ResolvedSubscription {
   return Object.freeze({
     ...resolve(spec, settings),
-    declare: (session: Session) => declare(spec, declarer, session, port),
+    declare: (session: Session) => declarer.queue(session, spec),
   })
 }
 
@@ -35,10 +31,21 @@ export function subscriptionToOwn(
 ): ResolvedSubscription {
   let priority = -1
   return Object.freeze({
-    ...subscriptionTo(spec, declarer, settings, port),
+    ...resolve(spec, settings),
+    declare: (session: Session) => declareBeside(spec, declarer, session, port),
     // Above the one before: a broker goes on delivering to a connection to a frozen node until it gives the node up.
     nextPriority: () => (priority += 1),
   })
+}
+
+/** Deletes a queue that nobody will use any more; if that fails it expires. Never rejects. @internal */
+export async function removeQueue(name: string, declarer: Declarer, port: TransportPort): Promise<void> {
+  const stop = new AbortController()
+  const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `deleting queue '${name}'`)
+  const removing = port.session(stop.signal).then((session) => declarer.deleteQueue(session, name))
+  await waitWithin(removing, { timeoutMs: REMOVE_LIMIT_MS }, late, (reason) => stop.abort(reason)).catch(
+    () => undefined,
+  )
 }
 
 function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
@@ -47,12 +54,17 @@ function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings
 }
 
 /**
- * Declares a queue; the leader of a replicated one shall be on another node than the one in use.
+ * Declares a queue; its leader, if it is replicated, shall be on another node than the one in use.
  *
  * Otherwise the node that fails would take both the connection and the queue away: the connection is back within
  * seconds, while the cluster needs many of them to give up a frozen leader.
  */
-async function declare(spec: QueueSpec, declarer: Declarer, session: Session, port: TransportPort): Promise<void> {
+async function declareBeside(
+  spec: QueueSpec,
+  declarer: Declarer,
+  session: Session,
+  port: TransportPort,
+): Promise<void> {
   if (spec.arguments['x-queue-type'] === 'quorum') {
     const stop = new AbortController()
     const forget = session.ending.on((error) => stop.abort(error))

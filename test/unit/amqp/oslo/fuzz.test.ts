@@ -70,7 +70,7 @@ function mutateFields(
   const fields = typeof inner === 'string' ? (JSON.parse(inner) as Record<string, unknown>) : outer
   for (let count = random(3); count >= 0; count -= 1) {
     const key = String(one([...Object.keys(fields), 'namespace', 'ending', 'failure', '_context_', '__proto__']))
-    if (random(3) === 0) delete fields[key]
+    if (random(3) === 0) Reflect.deleteProperty(fields, key)
     else fields[key] = one(VALUES)
   }
   return Buffer.from(
