@@ -1,18 +1,17 @@
 import {
   AmqpScene,
+  type AmqpSceneOptions,
   type CacheSubject,
   MemcachedScene,
-  type MessageSubject,
   MysqlScene,
-  OurAmqp,
   OurMemcached,
   OurMysql,
   type Scene,
+  OUR_ADDRESS,
   type SqlSubject,
 } from '../test/harness/index.js'
 import type { Kind } from '../test/cluster/index.js'
-import { AmqpConnectionManager } from './peers/amqp-connection-manager.js'
-import { AmqplibRecovery } from './peers/amqplib.js'
+import { MESSAGE_CLIENTS, messageSubject } from './amqp-clients.js'
 import { Mysql2BehindHaproxy } from './peers/haproxy.js'
 import { MariadbCluster } from './peers/mariadb.js'
 import { Memcache } from './peers/memcache.js'
@@ -20,23 +19,26 @@ import { MemcacheClient } from './peers/memcache-client.js'
 import { Memcached } from './peers/memcached.js'
 import { Memjs } from './peers/memjs.js'
 import { Mysql2Cluster } from './peers/mysql2.js'
-import { RabbitmqClient } from './peers/rabbitmq-client.js'
-import { Rascal } from './peers/rascal.js'
 
 /** The words of the command line. */
 export type Service = 'mysql' | 'amqp' | 'memcached'
 
 export const KIND_OF: Readonly<Record<Service, Kind>> = { mysql: 'galera', amqp: 'rabbit', memcached: 'memcached' }
 
-/** Source address of our own clients, so that a blackhole can be for them alone. */
-const OUR_ADDRESS = '127.0.9.1'
+const AMQP_CLIENTS = new URL('amqp-clients.ts', import.meta.url).href
 
 const mysql = (make: () => SqlSubject) => (): Scene => new MysqlScene(make())
-const amqp = (make: () => MessageSubject) => (): Scene => new AmqpScene(make())
+const amqp =
+  (client: string) =>
+  (options: Partial<AmqpSceneOptions> = {}): Scene =>
+    new AmqpScene(messageSubject(client), { ...options, module: AMQP_CLIENTS, client })
 const memcached = (make: () => CacheSubject) => (): Scene => new MemcachedScene(make())
 
+/** The situation is only the broker's clients' to choose. */
+export type MakeScene = (options?: Partial<AmqpSceneOptions>) => Scene
+
 /** Every client that is measured, by the name that the command line has for it; ours begin with `ours`. */
-export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => Scene>>>> = {
+export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, MakeScene>>>> = {
   mysql: {
     'ours-query': mysql(() => new OurMysql('query', OUR_ADDRESS)),
     'ours-transaction': mysql(() => new OurMysql('transaction', OUR_ADDRESS)),
@@ -47,13 +49,7 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, () => S
     'mysql2-haproxy': mysql(() => new Mysql2BehindHaproxy(false)),
     'mysql2-haproxy-check': mysql(() => new Mysql2BehindHaproxy(true)),
   },
-  amqp: {
-    ours: amqp(() => new OurAmqp(OUR_ADDRESS)),
-    'amqp-connection-manager': amqp(() => new AmqpConnectionManager()),
-    'rabbitmq-client': amqp(() => new RabbitmqClient()),
-    rascal: amqp(() => new Rascal()),
-    'amqplib-recovery': amqp(() => new AmqplibRecovery()),
-  },
+  amqp: Object.fromEntries(Object.keys(MESSAGE_CLIENTS).map((client) => [client, amqp(client)])),
   memcached: {
     ours: memcached(() => new OurMemcached(OUR_ADDRESS)),
     memjs: memcached(() => new Memjs()),

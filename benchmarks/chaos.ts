@@ -15,6 +15,9 @@ const USAGE = `usage: npm run chaos -- mysql|amqp|memcached [options]
 
 Exits with 1 when anything was lost, done twice, stale, wrong, left unsettled or unhandled.`
 
+/** A message of the broker is worked on for a random part of this: acknowledgements have to be under way at a fault. */
+const HANDLER_MS = 20
+
 const progress = (line: string): void => console.error(line)
 
 try {
@@ -49,7 +52,12 @@ async function main(): Promise<number> {
   try {
     progress(`chaos ${service}, ${name}, ${seconds} s, --seed ${seed}`)
     const faults = values.faults?.split(',').map(faultName)
-    const result = await chaos(make(), { seconds, seed, progress, ...(faults === undefined ? {} : { faults }) })
+    const result = await chaos(make({ handlerMs: HANDLER_MS }), {
+      seconds,
+      seed,
+      progress,
+      ...(faults === undefined ? {} : { faults }),
+    })
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 2)}\n`)
     const violations = chaosViolations(result)
     console.log(summary(result, violations))
@@ -74,6 +82,7 @@ function summary(result: ChaosResult, violations: readonly string[]): string {
     `faults: ${faults.length} (${words(kinds)})`,
     `operations: ${result.acknowledged} of ${result.started} acknowledged, ${Math.round(result.ratePerSecond)} per second, longest gap ${Math.round(result.longestGapMs)} ms`,
     `errors: ${words(Object.entries(errors))}`,
+    `further longest gaps: ${words(Object.entries(result.series).map(([name, ms]) => [name, `${Math.round(ms)} ms`]))}`,
     `failovers reported: ${result.failovers}`,
     `found: ${words(Object.entries({ ...counts, unsettled: result.unsettled, unhandled: result.unhandled.length }))}`,
     `notes: ${words(Object.entries(notes))}`,

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { UpOptions } from '../test/cluster/index.js'
 import { type FaultName, isFaultName } from '../test/harness/index.js'
+import { AMQP_ROWS, AMQP_TABLE, estimatedMinutes } from './amqp-rows.js'
 import { amqpOutage, outageProblems, outageTable } from './amqp-outage.js'
 import { amqpOverhead, amqpOverheadTable, isReached } from './amqp-overhead.js'
 import { chosen, isOurs, KIND_OF, type Service } from './catalogue.js'
@@ -21,9 +22,11 @@ const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
 failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
   --faults LIST   of none kill stop freeze blackhole reject reset partition
-                  read-only desync (mysql) alarm (amqp)    (kill,freeze,blackhole)
+                  read-only desync (mysql); of amqp also freeze-idle
+                  blackhole-idle next-silent two-down all-down alarm
+                  (kill,freeze,blackhole; of amqp all that have a goal)
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
-  --seconds S     how long is looked at after the fault (15)
+  --seconds S     how long is looked at after the fault (15; of amqp what the row takes)
 
 overhead: what ours costs, compared with the driver below it
   --runs N        pairs of rounds for each line of the table (100)
@@ -54,10 +57,11 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
     const plan = {
       service,
       subjects: chosen(service, values.peers),
-      faults: (values.faults ?? 'kill,freeze,blackhole').split(',').map(faultName),
+      faults: faults(service, values.faults),
       runs: count(values.runs ?? '1'),
-      seconds: count(values.seconds ?? '15'),
+      seconds: values.seconds === undefined ? undefined : count(values.seconds),
     }
+    if (service === 'amqp') progress(`about ${estimatedMinutes(plan, upOptions(values).netTicktimeSeconds)} minutes`)
     if (!plan.subjects.every(isOurs)) installPeers()
     return onCluster(KIND_OF[service], upOptions(values), async () => {
       const { results, problems } = await failover(plan, progress)
@@ -174,6 +178,15 @@ function parse() {
 
 function isService(word: string | undefined): word is Service {
   return word !== undefined && Object.keys(KIND_OF).includes(word)
+}
+
+/** The faults of the command line; of the broker, rows of its table. */
+function faults(service: Service, list: string | undefined): readonly string[] {
+  if (service !== 'amqp') return (list ?? 'kill,freeze,blackhole').split(',').map(faultName)
+  const rows = list?.split(',') ?? AMQP_TABLE
+  const unknown = rows.filter((name) => AMQP_ROWS[name] === undefined)
+  if (unknown.length > 0) throw new Error(`there is no fault '${unknown.join(', ')}'\n\n${USAGE}`)
+  return rows
 }
 
 function faultName(name: string): FaultName {

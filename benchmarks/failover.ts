@@ -1,22 +1,30 @@
 import * as cluster from '../test/cluster/index.js'
-import { errorCount, type FaultName, type Gap, type RunResult, violations } from '../test/harness/index.js'
+import { errorCount, type Gap, isFaultName, type RunResult, violations } from '../test/harness/index.js'
+import { deliveryLimitMs, missedAmqpGoals, rowDoubts } from './amqp-goals.js'
+import { AMQP_ROWS, secondsOf } from './amqp-rows.js'
 import { isOurs, KIND_OF, type Service } from './catalogue.js'
 import { isolatedRun } from './isolated-run.js'
-import { missedGoals } from './mysql-goals.js'
+import type { RunRequest } from './one-run.js'
+import { missedGoals as missedMysqlGoals } from './mysql-goals.js'
+import { runLine } from './run-line.js'
 import { table } from './table.js'
 
 /** What the command line asks for. */
 export interface FailoverPlan {
   readonly service: Service
   readonly subjects: readonly string[]
-  readonly faults: readonly FaultName[]
+  /** Faults; for the broker, rows of its table. */
+  readonly faults: readonly string[]
   readonly runs: number
-  readonly seconds: number
+  /** How long is looked at after the fault. @default 15, or what the row takes */
+  readonly seconds: number | undefined
 }
 
 /** What one run of a client showed, with the client's name on the command line. */
 export interface ClientRun extends RunResult {
   readonly client: string
+  /** The fault, or the row of the table that it belongs to. */
+  readonly row: string
 }
 
 /** Outcome of all runs, and what is wrong with it. */
@@ -27,6 +35,7 @@ export interface FailoverReport {
 
 /** A broken cache node is healed while the load goes on: that is when stale values show. */
 const CACHE_HEAL_AFTER_MS = 8000
+const DEFAULT_SECONDS = 15
 
 /** Measures every client with every fault. */
 export async function failover(plan: FailoverPlan, progress: (line: string) => void): Promise<FailoverReport> {
@@ -40,18 +49,11 @@ export async function failover(plan: FailoverPlan, progress: (line: string) => v
         const release = await cluster.claim([kind], { progress })
         try {
           await cluster.up([kind])
-          const { seconds } = plan
-          const healAfterMs =
-            plan.service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, seconds * 500) } : {}
-          const run = await isolatedRun({
-            service: plan.service,
-            subject,
-            fault,
-            options: { seconds, ...healAfterMs },
-          })
-          const result = { ...run, client: subject }
+          const run = await isolatedRun({ service: plan.service, subject, ...(await requestOf(plan, fault)) })
+          const result = { ...run, client: subject, row: fault }
           results.push(result)
           const found = problemsOf(result)
+          if (plan.service === 'amqp') progress(`  ${runLine(result)}`)
           for (const problem of found) progress(`  ${problem}`)
           problems.push(...found)
         } catch (error) {
@@ -69,18 +71,50 @@ export async function failover(plan: FailoverPlan, progress: (line: string) => v
   return { results, problems }
 }
 
+/** What a fault, or a row, is for one run. */
+async function requestOf(
+  { service, seconds }: FailoverPlan,
+  name: string,
+): Promise<Pick<RunRequest, 'fault' | 'scene' | 'options'>> {
+  if (service === 'amqp') {
+    const row = AMQP_ROWS[name]
+    if (row === undefined) throw new Error(`there is no row '${name}'`)
+    const settings = (await cluster.status(['rabbit']))[0]?.settings
+    const { fault, scene = {}, healAfterMs } = row
+    const heal = healAfterMs === undefined ? {} : { healAfterMs }
+    return {
+      fault,
+      scene,
+      options: { seconds: secondsOf(row, settings?.netTicktimeSeconds ?? 0, seconds), ...heal },
+    }
+  }
+  if (!isFaultName(name)) throw new Error(`there is no fault '${name}'`)
+  const looked = seconds ?? DEFAULT_SECONDS
+  const heal = service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, looked * 500) } : {}
+  return { fault: name, options: { seconds: looked, ...heal } }
+}
+
+/** The goals that a run has missed, in words; undefined when there is none for it. */
+function missedGoals(run: ClientRun): readonly string[] | undefined {
+  return run.kind === 'rabbit' ? missedAmqpGoals(run) : missedMysqlGoals(run)
+}
+
 function problemsOf(result: ClientRun): readonly string[] {
-  const where = `${result.subject} ${result.fault}`
-  const doubts = result.evidence.hasBitten
-    ? []
-    : [`${where}: the fault has not bitten: ${result.evidence.notes.join('; ')}`]
+  const where = `${result.subject} ${result.row}`
+  const unproved = result.kind === 'rabbit' ? rowDoubts(result) : []
+  const doubts =
+    result.evidence.hasBitten && unproved.length === 0
+      ? []
+      : [`${where}: the fault has not bitten: ${[...unproved, ...result.evidence.notes].join('; ')}`]
   if (!isOurs(result.client)) return doubts
-  const broken = violations(result)
   const missed = missedGoals(result) ?? []
+  // The goals of the broker's client are about these as well.
+  const broken = violations(result).filter((words) => !missed.includes(words))
+  const { examples } = result.findings
   return [
     ...doubts,
-    ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${result.findings.examples.join('; ')}`]),
-    ...(missed.length === 0 ? [] : [`${where}: goal missed: ${missed.join(', ')}`]),
+    ...(broken.length === 0 ? [] : [`${where}: ${broken.join(', ')}: ${examples.join('; ')}`]),
+    ...(missed.length === 0 ? [] : [`${where}: goal missed: ${[...missed, ...examples].join(', ')}`]),
   ]
 }
 
@@ -93,12 +127,12 @@ export function failoverTable(results: readonly ClientRun[], plan: FailoverPlan)
     `${plan.service} failover`,
     workers,
     `worst of ${runs}`,
-    `${plan.seconds} s after the fault`,
+    `${[...new Set(results.map(({ seconds }) => seconds))].join(', ')} s after the fault`,
     ...settings,
   ]
   const groups = new Map<string, ClientRun[]>()
   for (const result of results) {
-    const key = `${result.fault} ${result.client}`
+    const key = `${result.row} ${result.client}`
     groups.set(key, [...(groups.get(key) ?? []), result])
   }
   return `${title.join(', ')}\n\n${table(
@@ -109,7 +143,7 @@ export function failoverTable(results: readonly ClientRun[], plan: FailoverPlan)
 
 type Column = readonly [title: string, cell: (runs: readonly ClientRun[]) => string]
 
-const most = (title: string, value: (run: RunResult) => number): Column => [
+const most = (title: string, value: (run: ClientRun) => number): Column => [
   title,
   (runs) => String(Math.round(Math.max(...runs.map(value)))),
 ]
@@ -129,7 +163,7 @@ const least = (title: string, value: (run: RunResult) => number): Column => [
 ]
 
 const COMMON: readonly Column[] = [
-  ['fault', ([run]) => run?.fault ?? ''],
+  ['fault', ([run]) => run?.row ?? ''],
   ['client', ([run]) => run?.subject ?? ''],
   gapOf('gap ms', ({ main }) => main.gap),
   // Of the run with the longest gap: each run has its own pause of the servers.
@@ -169,8 +203,13 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
     ...COMMON,
     most('twice', ({ findings }) => findings.twice),
     gapOf('delivery gap', ({ series }) => series['deliveries']),
+    most('its limit', deliveryLimitMs),
+    gapOf('slower consumer', slowerConsumer),
+    ['left ms', (runs) => left(runs)],
+    note('duplicates', 'duplicates'),
     note('not consumed', 'notConsumed'),
     ...LAST,
+    ['goal', goalCell],
   ],
   memcached: [
     ...COMMON,
@@ -186,6 +225,18 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
 
 function worst(runs: readonly RunResult[]): RunResult {
   return runs.reduce((a, b) => (b.main.gap.ms > a.main.gap.ms ? b : a))
+}
+
+/** Of two processes that consume, the one that was without messages for longer. */
+function slowerConsumer({ series }: RunResult): Gap | undefined {
+  const gaps = Object.entries(series).flatMap(([name, gap]) => (name.startsWith('consumer') ? [gap] : []))
+  return gaps.find(({ hasRecovered }) => !hasRecovered) ?? gaps.toSorted((a, b) => b.ms - a.ms)[0]
+}
+
+/** When the last of the runs has given up every connection to the node, counted from the fault. */
+function left(runs: readonly RunResult[]): string {
+  const times = runs.map(({ findings }) => findings.notes['leftMs'])
+  return times.includes(undefined) ? 'never' : String(Math.round(Math.max(...times.map((ms) => ms ?? 0))))
 }
 
 /** For clients that report it: when the last of the runs has left the node, counted from the fault. */

@@ -1,5 +1,5 @@
 import type { MessagePlace, MessageSubject } from '../../test/harness/index.js'
-import { amqpUrls, CONNECT_TIMEOUT_MS, HEARTBEAT_SECONDS } from './amqp-settings.js'
+import { amqpUrls, CONNECT_TIMEOUT_MS, HEARTBEAT_SECONDS, PREFETCH } from './amqp-settings.js'
 import { load } from './load.js'
 
 interface Publisher {
@@ -25,7 +25,7 @@ export class RabbitmqClient implements MessageSubject {
   #publisher: Publisher | undefined
   #queue = ''
 
-  async open({ hosts, queue, handle }: MessagePlace): Promise<void> {
+  async open({ hosts, queue }: MessagePlace): Promise<void> {
     const { Connection } = await load<{ Connection: new (options: object) => Connection }>(this.name, 'Connection')
     this.#queue = queue
     const connection = new Connection({
@@ -39,13 +39,13 @@ export class RabbitmqClient implements MessageSubject {
     await connection.onConnect(10_000)
     this.#connection = connection
     this.#publisher = connection.createPublisher({ confirm: true, maxAttempts: 2 })
-    const options = { queue, qos: { prefetchCount: 64 } }
-    const consumer = connection.createConsumer(options, ({ body }) => {
-      handle(body.toString())
-      return Promise.resolve()
-    })
-    consumer.on('error', () => undefined)
-    await new Promise<void>((resolve) => consumer.on('ready', () => resolve()))
+  }
+
+  async consume(handle: (id: string) => Promise<void>): Promise<void> {
+    const options = { queue: this.#queue, qos: { prefetchCount: PREFETCH } }
+    const consumer = this.#connection?.createConsumer(options, ({ body }) => handle(body.toString()))
+    consumer?.on('error', () => undefined)
+    await new Promise<void>((resolve) => consumer?.on('ready', () => resolve()))
   }
 
   async publish(id: string): Promise<void> {

@@ -1,5 +1,5 @@
 import type { MessagePlace, MessageSubject } from '../../test/harness/index.js'
-import { amqpUrls, CONNECT_TIMEOUT_MS, HEARTBEAT_SECONDS } from './amqp-settings.js'
+import { amqpUrls, CONNECT_TIMEOUT_MS, HEARTBEAT_SECONDS, PREFETCH } from './amqp-settings.js'
 import { load } from './load.js'
 
 interface Publication {
@@ -27,7 +27,7 @@ export class Rascal implements MessageSubject {
   readonly name: string = 'rascal'
   #broker: Broker | undefined
 
-  async open({ hosts, queue, handle }: MessagePlace): Promise<void> {
+  async open({ hosts, queue }: MessagePlace): Promise<void> {
     const rascal = await load<RascalModule>(this.name, 'BrokerAsPromised')
     const broker = await rascal.BrokerAsPromised.create(
       rascal.withDefaultConfig({
@@ -42,18 +42,20 @@ export class Rascal implements MessageSubject {
             })),
             queues: { [queue]: { assert: false, check: false } },
             publications: { out: { queue, confirm: true } },
-            subscriptions: { in: { queue, prefetch: 64 } },
+            subscriptions: { in: { queue, prefetch: PREFETCH } },
           },
         },
       }),
     )
     broker.on('error', () => undefined)
     this.#broker = broker
-    const subscription = await broker.subscribe('in')
+  }
+
+  async consume(handle: (id: string) => Promise<void>): Promise<void> {
+    const subscription = await this.#broker?.subscribe('in')
     subscription
-      .on('message', (_message, content, ackOrNack) => {
-        handle(Buffer.isBuffer(content) ? content.toString() : String(content))
-        ackOrNack()
+      ?.on('message', (_message, content, ackOrNack) => {
+        void handle(Buffer.isBuffer(content) ? content.toString() : String(content)).then(() => ackOrNack())
       })
       .on('error', () => undefined)
       .on('invalid_content', () => undefined)

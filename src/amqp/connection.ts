@@ -41,6 +41,8 @@ export interface ConnectionListener {
 
 /** A silent host is raced by the next one after this. @internal */
 export const HEDGE_MS = 300
+/** A connection that lived shorter than this is no sign that its host works. */
+const FLAP_MS = 1000
 /** Pauses grow up to this while every host refuses us: somebody may create the user or the virtual host. */
 const REFUSED_MAX_MS = 60_000
 
@@ -54,7 +56,10 @@ export class Connection {
   readonly #sessions = new Waiters<Session>()
   readonly #stop = new AbortController()
   #refusedRounds = 0
+  /** True while the last connection was a short one: its host is left, although the other connection may be there. */
+  #isFlapping = false
   #session: Session | undefined
+  #left: Host | undefined
   #since = Date.now()
 
   /** `sibling` is the host of the other connection, where this one goes first. */
@@ -72,7 +77,10 @@ export class Connection {
     this.#reconnector = new Reconnector<Host, Session>({
       dial: (host, signal) => this.#dial(host, signal),
       discard,
-      order: (last) => hosts.order(last, sibling()),
+      order: (last) => {
+        const other = sibling()
+        return hosts.order(last, this.#isFlapping || other === this.#left ? undefined : other)
+      },
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
@@ -111,6 +119,23 @@ export class Connection {
 
   start(): void {
     void this.#run()
+  }
+
+  /** Gives up a host that answers and does not do its work, and goes to another one, wherever the other connection is. */
+  leave(session: Session, cause: Error): void {
+    this.#left = session.host
+    session.cut(new ConnectionLostError(session.host.name, cause.message, { cause }))
+  }
+
+  /** Opens a connection beside this one, for the caller alone, to the host that would be tried next. */
+  async openSpare(signal: AbortSignal): Promise<Session> {
+    const next = this.#hosts.order(undefined, undefined)[0]
+    const host = this.#session?.host ?? next
+    if (host === undefined) throw new NoEndpointError('no AMQP host', [])
+    const dial = new AbortController()
+    const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
+    const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
+    return waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
   }
 
   /** The host list has changed: leaves a host that is not in it, and looks at new ones at once. */
@@ -209,7 +234,9 @@ export class Connection {
   }
 
   #lose(session: Session, cause: Error): void {
+    if (this.#left !== session.host) this.#left = undefined
     this.#session = undefined
+    this.#isFlapping = Date.now() - session.since < FLAP_MS
     this.#sessions.clear()
     this.#since = Date.now()
     if (this.#stop.signal.aborted) return

@@ -12,7 +12,7 @@ export interface TransportCounters {
   readonly nacked: number
   /** Acknowledgements that came after their channel had ended: they did nothing, the message is delivered again. */
   readonly staleAcks: number
-  /** Deliveries that may repeat an earlier one: redelivered by the broker, or sent again by their publisher. */
+  /** Deliveries that repeated a message handled here: acknowledged without calling the handler. */
   readonly duplicates: number
   /** Entities that could not be declared again after a reconnect. */
   readonly topologyErrors: number

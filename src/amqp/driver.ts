@@ -58,6 +58,12 @@ export interface DriverQueueOptions {
   readonly arguments: Record<string, unknown>
 }
 
+/** How a queue is consumed. @internal */
+export interface DriverConsumeOptions {
+  readonly exclusive: boolean
+  readonly arguments: Record<string, unknown>
+}
+
 /** The part of amqplib's channel that is used. @internal */
 export interface DriverChannel {
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -77,7 +83,7 @@ export interface DriverChannel {
   consume(
     queue: string,
     onMessage: (message: DriverMessage | null) => void,
-    options?: { readonly priority?: number },
+    options: DriverConsumeOptions,
   ): Promise<{ consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
   ack(message: DriverMessage): void

@@ -58,6 +58,21 @@ export class BackpressureError extends HAError {
   }
 }
 
+/** The message is larger than `maxMessageBytes`, or than the outbox: it was not sent, the broker would refuse it. */
+export class MessageTooLargeError extends HAError {
+  readonly code = 'HA_MESSAGE_TOO_LARGE'
+  override readonly safeToRetry = true
+  /** Size of the body. */
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(bytes: number, maxBytes: number, option: string) {
+    super(`the message has ${bytes} bytes, '${option}' allows ${maxBytes}`)
+    this.bytes = bytes
+    this.maxBytes = maxBytes
+  }
+}
+
 /**
  * The broker refused the login (reply code 403), or the virtual host (530: it is missing, or not allowed for this user).
  */
@@ -99,20 +114,5 @@ export class QueueKindError extends HAError {
       },
     )
     this.queue = queue
-  }
-}
-
-/** The message is larger than `maxMessageBytes`, or than the outbox: it was not sent, the broker would refuse it. */
-export class MessageTooLargeError extends HAError {
-  readonly code = 'HA_MESSAGE_TOO_LARGE'
-  override readonly safeToRetry = true
-  /** Size of the body. */
-  readonly bytes: number
-  readonly maxBytes: number
-
-  constructor(bytes: number, maxBytes: number, option: string) {
-    super(`the message has ${bytes} bytes, '${option}' allows ${maxBytes}`)
-    this.bytes = bytes
-    this.maxBytes = maxBytes
   }
 }

@@ -1,6 +1,42 @@
+import { toError } from '../core/errors.js'
+import { diagnose } from '../core/diagnostics.js'
+import type { Verdict } from './delivery.js'
 import { identity, type Message } from './message.js'
 
+/** A handler failed. */
+export interface Failure {
+  readonly message: Message
+  /** What the handler threw or rejected with. */
+  readonly error: Error
+  /** How often the message has failed in this process, this time included. */
+  readonly failures: number
+}
+
+/**
+ * What becomes of a message whose handler failed: back to the queue after a pause, rejected (dead-lettered, or dropped
+ * where the queue has no dead-letter exchange), or acknowledged as if it had been handled.
+ */
+export type FailurePolicy = (failure: Failure) => 'requeue' | 'reject' | 'ack'
+
 const MAX_KEPT = 10_000
+
+/** Applies a consumer's failure policy. `'requeue'` ends after `maxRequeues`; a function has the last word. @internal */
+export function verdictOn(
+  failure: Failure,
+  onFailure: 'requeue' | 'reject' | FailurePolicy,
+  maxRequeues: number,
+): Verdict {
+  const byDefault = failure.failures > maxRequeues ? 'reject' : 'requeue'
+  if (onFailure === 'reject') return 'reject'
+  if (onFailure === 'requeue') return byDefault
+  try {
+    const verdict = onFailure(failure)
+    return ['requeue', 'reject', 'ack'].includes(verdict) ? verdict : byDefault
+  } catch (error) {
+    diagnose('amqp', 'listenerError', { error: toError(error) })
+    return byDefault
+  }
+}
 
 /**
  * How often each message failed in this process.

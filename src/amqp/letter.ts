@@ -3,7 +3,7 @@ import { InvalidOptionError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import type { Letter } from './entry.js'
 import { MessageTooLargeError } from './errors.js'
-import { checkExchangeType } from './subscription.js'
+import { checkExchangeType } from './queue-kind.js'
 import type { ExchangeType } from './topology.js'
 
 /** How one message is published. */

@@ -18,6 +18,8 @@ import type { Topology } from './topology.js'
  */
 const RECOVERY_MS = 10_000
 const CHECK_MS = 100
+/** Refusals within this time give the same reason. */
+const REASON_MS = 100
 
 /** What the publisher gets from the transport. @internal */
 export interface PublisherOptions {
@@ -48,11 +50,10 @@ export class Publisher {
     this.#pump()
   })
   readonly #check: NodeJS.Timeout
-  readonly #whyNotSending = (): Error | undefined =>
-    this.#session === undefined || this.#session.blockedReason !== undefined ? this.#options.whyWaiting() : undefined
   #session: Session | undefined
   #hasServed = false
   #isPumping = false
+  #reason: { readonly error: Error | undefined; readonly until: number } | undefined
   #recoveringUntil = 0
 
   constructor(options: PublisherOptions) {
@@ -107,7 +108,7 @@ export class Publisher {
   /** Publishes; throws `BackpressureError` at once when the outbox is full, unless the message may wait for room. */
   publish(letter: Letter, wait: Wait, mayWait = false): Promise<void> {
     const { length } = letter.content
-    const refusal = this.#outbox.refusal(length, this.#whyNotSending)
+    const refusal = this.#outbox.refusal(length, () => this.#whyFull())
     if (refusal !== undefined && !(mayWait && this.#outbox.mayWait(length))) throw refusal
     const entry = new Entry(letter, wait, this.#owner)
     this.#options.counters.published += 1
@@ -158,6 +159,16 @@ export class Publisher {
       entry.settle(reasonFor(entry.mayBeStored))
       this.#outbox.release(entry)
     }
+  }
+
+  /** Refusals come by the thousand, and share their reason: an error costs more than all else about a refusal. */
+  #whyFull(): Error | undefined {
+    const at = now()
+    if (this.#reason === undefined || this.#reason.until < at) {
+      const isSending = this.#session !== undefined && this.#session.blockedReason === undefined
+      this.#reason = { error: isSending ? undefined : this.#options.whyWaiting(), until: at + REASON_MS }
+    }
+    return this.#reason.error
   }
 
   #giveUpNeglectful(): void {

@@ -5,44 +5,67 @@ import type { Channel } from './channel.js'
 import { isQueueGone } from './classify.js'
 import type { Session } from './session.js'
 
-/** A consumer that gets nothing has its queue asked for so often, in milliseconds. */
-const INTERVAL_MS = 5000
+/** A subscription as the watch sees it. @internal */
+export interface WatchedSubscription {
+  readonly session: Session
+  readonly channel: Channel
+  readonly queue: string
+  /** True when messages that are ready should be delivered here; false for a stream, which keeps those that were read. */
+  readonly isOwedReady: () => boolean
+  readonly deliveredCount: () => number
+  /** True while nothing that was delivered is unfinished. */
+  readonly isIdle: () => boolean
+  /** How long nothing may come until the queue is asked for, in milliseconds. */
+  readonly intervalMs: () => number
+}
+
+/** What is wrong with a subscription: the queue does not exist, or has messages and delivers none. @internal */
+export type WatchFinding = 'gone' | 'starving'
+
+const ANSWER_LIMIT_MS = 5000
+/** A message that was ready when it was counted may be on its way: it gets so long to arrive. */
+const ARRIVAL_MS = 300
 
 /**
- * Ends a consumer's channel when its queue is gone.
+ * Looks after a subscription that gets nothing, and returns what is wrong with it, or `undefined` when its channel ended.
  *
- * The broker says so by basic.cancel, but not always: RabbitMQ 3.10 has been seen to delete a queue without a word to its
- * consumer, which would wait for ever. While messages come nothing is asked. Never rejects. @internal
+ * The broker does not always say that it deleted a queue (seen on RabbitMQ 3.10). And while the leader of a quorum queue
+ * changes, a node may answer a subscription and never deliver on it. While messages come nothing is asked. Never rejects.
+ * @internal
  */
-export async function watchQueue(
-  session: Session,
-  channel: Channel,
-  queue: string,
-  delivered: () => number,
-): Promise<void> {
+export async function watchQueue(watched: WatchedSubscription): Promise<WatchFinding | undefined> {
+  const { channel, deliveredCount, isIdle, isOwedReady, intervalMs } = watched
   const stop = new AbortController()
   channel.ending.on(() => stop.abort())
   try {
     for (;;) {
-      const before = delivered()
-      await sleep(INTERVAL_MS, stop.signal)
-      if (delivered() === before && (await isGone(session, queue, stop.signal))) channel.dismiss()
+      const before = deliveredCount()
+      const isSilent = (): boolean => deliveredCount() === before && isIdle()
+      await sleep(intervalMs(), stop.signal)
+      if (deliveredCount() !== before) continue
+      const readyCount = await countReady(watched, stop.signal)
+      if (stop.signal.aborted) return undefined
+      if (readyCount === 'gone') return 'gone'
+      if (!isOwedReady() || readyCount === 0 || !isSilent()) continue
+      await sleep(ARRIVAL_MS, stop.signal)
+      if (isSilent()) return 'starving'
     }
   } catch {
     // The channel has ended.
+    return undefined
   }
 }
 
 /** No answer is no news: it is asked again. */
-async function isGone(session: Session, queue: string, signal: AbortSignal): Promise<boolean> {
+async function countReady({ session, queue }: WatchedSubscription, signal: AbortSignal): Promise<number | 'gone'> {
   let probe: Channel | undefined
   try {
     probe = await session.openChannel()
     const late = (elapsedMs: number): Error => new TimeoutError('operation', elapsedMs, `queue '${queue}' asked for`)
-    await waitWithin(probe.raw.checkQueue(queue), { timeoutMs: INTERVAL_MS, signal }, late)
-    return false
+    const answer = await waitWithin(probe.raw.checkQueue(queue), { timeoutMs: ANSWER_LIMIT_MS, signal }, late)
+    return answer.messageCount
   } catch (error) {
-    return isQueueGone(probe?.ending.value?.error ?? error)
+    return isQueueGone(probe?.ending.value?.error ?? error) ? 'gone' : 0
   } finally {
     probe?.dismiss()
   }

@@ -1,8 +1,7 @@
 import { Client } from '../core/client.js'
 import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
-import { waitWithin, type WaitOptions } from '../core/time-limit.js'
+import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
-import { isTemporary } from './classify.js'
 import { Connection, type ConnectionRole } from './connection.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
@@ -33,7 +32,9 @@ import {
   type ResolvedTransportOptions,
   type TransportOptions,
 } from './options.js'
+import { onSession } from './on-session.js'
 import { Publisher } from './publisher.js'
+import { QueueMemories } from './queue-memory.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type ResolvedSubscription, type Subscription } from './subscription.js'
@@ -42,6 +43,8 @@ import { runOnChannel, type ChannelOptions, type RawChannel } from './with-chann
 
 const DEFAULT_TIMEOUT_MS = 30_000
 const NO_OPTIONS: PublishOptions = Object.freeze({})
+/** Consumers and publishers come first after a reconnect; what was declared has time. */
+const RESTORE_DELAY_MS = 250
 
 /** The publishing connection that was lost, until it serves again. */
 interface Loss {
@@ -63,6 +66,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #topology: Topology
   readonly #counters: Counters = newCounters()
   readonly #consumers = new Set<ManagedConsumer>()
+  readonly #memories = new QueueMemories()
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
@@ -178,12 +182,13 @@ export class AmqpTransport extends Client<AmqpEvents> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
+      memories: this.#memories,
       session: (signal) => this.#connections.consumer.next(signal),
+      spareSession: (signal) => this.#connections.consumer.openSpare(signal),
+      onRefused: (session, what, error) => this.#onTopologyError(session, what, error),
+      leave: (session, cause) => this.#connections.consumer.leave(session, cause),
       whyWaiting: () => this.whyUnusable(),
-      onClosed: (closed) => {
-        this.#consumers.delete(closed)
-        this.#topology.removeQueue(resolved.declaration)
-      },
+      onClosed: (closed) => this.#consumers.delete(closed),
     })
     this.#consumers.add(consumer)
     await consumer.start({ timeoutMs: DEFAULT_TIMEOUT_MS, ...wait })
@@ -388,7 +393,10 @@ export class AmqpTransport extends Client<AmqpEvents> {
 
   #onConsumerUp(session: Session): void {
     this.#topology.attach(session)
-    if (this.#hasConsumed) void this.#topology.restore(session)
+    if (this.#hasConsumed) {
+      const timer = setTimeout(() => void this.#topology.restore(session), RESTORE_DELAY_MS).unref()
+      session.ending.on(() => clearTimeout(timer))
+    }
     this.#hasConsumed = true
   }
 
@@ -402,25 +410,14 @@ export class AmqpTransport extends Client<AmqpEvents> {
     session.onBlocked(report)
   }
 
-  /** Runs something that may be repeated on the connection of consumers, on the next one when that is lost. */
+  /** On the connection that consumes, where no alarm of the broker stops anything. */
   async #onConsumerSession(what: string, wait: WaitOptions, run: (session: Session) => Promise<void>): Promise<void> {
-    const stop = new AbortController()
-    const repeat = async (): Promise<void> => {
-      for (;;) {
-        const session = await this.#connections.consumer.next(stop.signal)
-        try {
-          await run(session)
-          return
-        } catch (error) {
-          if (session.isOpen || stop.signal.aborted || !isTemporary(error)) throw error
-        }
-      }
-    }
     const late = (elapsedMs: number): Error => {
       const cause = this.whyUnusable()
       return new TimeoutError('operation', elapsedMs, `${what}, ${cause.message}`, cause, true)
     }
-    await waitWithin(repeat(), { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late, (reason) => stop.abort(reason))
+    const next = (signal: AbortSignal): Promise<Session> => this.#connections.consumer.next(signal)
+    await onSession(next, run, { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late)
   }
 
   #onRefused(isPublisher: boolean, error: Error): void {

@@ -111,6 +111,10 @@ describe('a handshake', () => {
     await expectNextHost(behaviour, 1500)
   })
 
+  test('with a host that dies at once each time makes both connections leave it, together', async () => {
+    await expectNextHost({ cutAfterBytes: HANDSHAKE_BYTES }, 1500)
+  })
+
   test('whose loser answers late leaves nothing of it behind', async () => {
     const [slow, good] = [await broker({ dripMs: 5 }), await broker()]
     const transport = transportTo([slow, good])

@@ -99,7 +99,7 @@ describe('a connection in use', () => {
     first.reset()
     await Promise.all(all)
     expect(second.published.map(({ body }) => body)).toEqual(first.published.map(({ body }) => body))
-    expect(transport.status().outbox).toEqual({ messages: 0, bytes: 0 })
+    expect(transport.status().outbox).toEqual({ messages: 0, bytes: 0, waiting: 0 })
   })
 
   test('survives a stall of our own event loop', async () => {

@@ -3,7 +3,8 @@ import { probeNode } from './node-probe.js'
 import { FAULTS, type FaultName, type Target } from './fault.js'
 import { Random } from './random.js'
 import type { LoadResult } from './result.js'
-import { clusterSettings, inWords } from './run.js'
+import { inWords } from './recorder.js'
+import { clusterSettings } from './run.js'
 import type { Findings, Scene } from './scene.js'
 import { sleep, within } from './timing.js'
 import { watchUnhandled } from './unhandled.js'
@@ -44,12 +45,14 @@ export interface ChaosResult extends Omit<LoadResult, 'gap' | 'latency'> {
   readonly failovers: number
   /** The longest time without an acknowledgement. */
   readonly longestGapMs: number
+  /** The longest silences of the further series. */
+  readonly series: Readonly<Record<string, number>>
   readonly report: unknown
 }
 
 const FAULTS_OF: Readonly<Record<cluster.Kind, readonly FaultName[]>> = {
   galera: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'partition', 'read-only', 'desync'],
-  rabbit: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'alarm'],
+  rabbit: ['kill', 'stop', 'freeze', 'blackhole', 'reject', 'reset', 'partition', 'alarm'],
   memcached: ['kill', 'freeze', 'blackhole', 'reject', 'reset'],
 }
 /** Half of the faults are over sooner than the cluster notices, half later. */
@@ -100,9 +103,12 @@ export async function chaos(scene: Scene, options: ChaosOptions): Promise<ChaosR
       ratePerSecond: (1000 * recorder.acknowledged) / (end - begin),
       faults,
       findings,
-      unhandled: unhandled.errors.map(inWords),
-      failovers: scene.subject.failovers?.().length ?? 0,
+      unhandled: [...unhandled.errors.map(inWords), ...(scene.unhandled?.() ?? [])],
+      failovers: scene.subject.failoverCount?.() ?? scene.subject.failovers?.().length ?? 0,
       longestGapMs: recorder.gap({ from: begin, to: end }).ms,
+      series: Object.fromEntries(
+        Object.entries(scene.series).map(([name, series]) => [name, series.gap({ from: begin, to: end }).ms]),
+      ),
       report: scene.subject.report?.(),
     }
   } finally {
@@ -154,7 +160,9 @@ async function breakOnce(target: Target, name: FaultName, ms: number): Promise<b
 export function chaosViolations(result: ChaosResult): readonly string[] {
   const { findings, unsettled, unhandled } = result
   const { lost, twice, denied, stale, wrong } = findings
-  const counts = { unsettled, unhandled: unhandled.length, lost, twice, denied, stale, wrong }
+  // Messages that stay in the queue although somebody should consume it.
+  const abandoned = findings.notes['notConsumed'] ?? 0
+  const counts = { unsettled, unhandled: unhandled.length, lost, twice, denied, stale, wrong, abandoned }
   const broken = Object.entries(counts).flatMap(([name, count]) => (count > 0 ? [`${count} ${name}`] : []))
   const idle = result.faults.filter(({ hasBitten }) => !hasBitten).length
   return idle === 0 ? broken : [...broken, `${idle} faults did not bite`]

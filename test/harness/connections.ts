@@ -3,6 +3,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 /** One established TCP connection of a process. */
 export interface Connection {
   readonly localPort: number
+  /** `host:port` of this side. */
+  readonly local: string
   /** `host:port` of the other side. */
   readonly remote: string
 }
@@ -19,7 +21,8 @@ export function connections(pids: readonly number[] = [process.pid]): readonly C
       const [, local, remote, state, , , , , , inode] = line.trim().split(/\s+/)
       if (state !== ESTABLISHED || local === undefined || remote === undefined || inode === undefined) return []
       if (!own.has(inode)) return []
-      return [{ localPort: Number.parseInt(local.split(':')[1] ?? '', 16), remote: formatted(remote) }]
+      const localPort = Number.parseInt(local.split(':')[1] ?? '', 16)
+      return [{ localPort, local: formatted(local), remote: formatted(remote) }]
     })
 }
 

@@ -1,4 +1,6 @@
 import * as cluster from '../cluster/index.js'
+import { rabbitStatus } from '../cluster/rabbit-admin.js'
+import { nextNode } from './in-use.js'
 import { adminSql } from './mysql-admin.js'
 import type { NodeAnswer } from './node-probe.js'
 
@@ -10,7 +12,7 @@ export interface Target {
   readonly from?: string
 }
 
-export type FaultName = 'none' | 'kill' | 'stop' | 'freeze' | 'blackhole' | 'reject' | 'reset' | 'partition' | 'read-only' | 'desync' | 'alarm' // prettier-ignore
+export type FaultName = 'none' | 'kill' | 'stop' | 'freeze' | 'blackhole' | 'reject' | 'reset' | 'partition' | 'read-only' | 'desync' | 'alarm' | 'two-down' | 'all-down' // prettier-ignore
 
 /** Something that is done to a node and undone again. */
 export interface Fault {
@@ -57,7 +59,28 @@ export const FAULTS: Readonly<Record<FaultName, Fault>> = {
   partition: { symptom: 'answers', inject: ({ kind, n }) => cluster.partition(kind, n), heal },
   'read-only': variable('read_only', '1', '0'),
   desync: variable('wsrep_desync', 'ON', 'OFF'),
-  alarm: { symptom: 'answers', inject: ({ n }) => cluster.alarm(n, true), heal },
+  alarm: {
+    symptom: 'answers',
+    inject: ({ n }) => cluster.alarm(n, true),
+    heal,
+    isOn: async ({ n }) => (await rabbitStatus(n))?.alarms.includes('memory') === true,
+  },
+  // The one that is left is the node after the target.
+  'two-down': several((n, next) => n !== next),
+  'all-down': several(() => true),
+}
+
+/** Kills the target and others at once: those that `isHit`, by their number and that of the node after the target. */
+function several(isHit: (n: number, next: number) => boolean): Fault {
+  return {
+    symptom: 'refuses',
+    cutsConnections: true,
+    inject: async ({ kind, n }) => {
+      const hit = cluster.nodes(kind).filter((each) => isHit(each.n, nextNode(kind, n)))
+      await Promise.all(hit.map((each) => cluster.kill(kind, each.n)))
+    },
+    heal: ({ kind }) => cluster.start(kind),
+  }
 }
 
 /** The name, when it is one of a fault. */

@@ -73,3 +73,8 @@ export function codeOf(error: unknown): string {
   if (code !== undefined && code !== '') return String(code)
   return error.constructor.name === 'Error' ? error.message.slice(0, 40) : error.constructor.name
 }
+
+/** An error with its code, on one line. */
+export function inWords(error: unknown): string {
+  return `${codeOf(error)}: ${error instanceof Error ? error.message : String(error)}`
+}

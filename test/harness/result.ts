@@ -57,6 +57,8 @@ export interface RunResult {
   readonly firstErrors: readonly string[]
   /** What the client says about itself at the end. */
   readonly report: unknown
+  /** What its other processes say about themselves. */
+  readonly details: unknown
 }
 
 /** Broken promises of a run; empty for a client that keeps them all. */

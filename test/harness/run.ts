@@ -3,7 +3,7 @@ import * as cluster from '../cluster/index.js'
 import { EvidenceCollector } from './evidence.js'
 import { FAULTS, type FaultName, type Target } from './fault.js'
 import type { Window } from './gap.js'
-import { codeOf } from './recorder.js'
+import { inWords } from './recorder.js'
 import type { LoadResult, RunResult } from './result.js'
 import type { Oracle, Scene } from './scene.js'
 import type { ReportedFailover } from './subject.js'
@@ -109,19 +109,20 @@ class Run {
           this.#scene.sides.map((side) => [side.name, describe(load(this.#sides, side.name), side)]),
         ),
         series: Object.fromEntries(
-          Object.entries(this.#scene.series).map(([name, recorder]) => [name, recorder.gap(window)]),
+          Object.entries(this.#scene.series).map(([name, series]) => [name, series.gap(window)]),
         ),
         oracles: oracleResults,
         limitMs: Object.values(oracleResults)[0]?.gap.ms ?? 0,
         findings,
-        unhandled: unhandled(),
-        failovers: subject.failovers?.() ?? [],
+        unhandled: [...unhandled(), ...(this.#scene.unhandled?.() ?? [])],
+        failovers: (subject.failovers?.() ?? []).map(inJson),
         movedMs: movedMs(subject.failovers?.() ?? [], window),
         loopDelayMs,
         firstErrors: this.#main.recorder.firstErrors.map(({ at, error }) => {
           return `${Math.round(at - window.from)} ms: ${inWords(error)}`
         }),
         report: subject.report?.(),
+        details: this.#scene.details?.(),
       }
     } finally {
       for (const each of [this.#main, ...this.#sides.values(), ...oracleLoads.values()]) await each.finish(0)
@@ -179,6 +180,11 @@ class Run {
   }
 }
 
+/** An error would be lost on the way to another process. */
+function inJson({ cause, ...failover }: ReportedFailover): ReportedFailover {
+  return cause === undefined ? failover : { ...failover, cause: inWords(cause) }
+}
+
 function movedMs(failovers: readonly ReportedFailover[], { from, to }: Window): number | undefined {
   const first = failovers.find(({ at = -Infinity }) => at >= from && at <= to)
   return first?.at === undefined ? undefined : first.at - from
@@ -207,11 +213,6 @@ function toResult({ recorder }: Workload, { workers }: Load, warm: Window, windo
     ratePerSecond: (1000 * recorder.countIn(warm)) / (warm.to - warm.from),
     latency: recorder.latency(warm),
   }
-}
-
-/** An error with its code, on one line. */
-export function inWords(error: unknown): string {
-  return `${codeOf(error)}: ${error instanceof Error ? error.message : String(error)}`
 }
 
 /** The cluster's own time-outs, which belong to every figure. */

@@ -1,11 +1,17 @@
 import type { Kind } from '../cluster/index.js'
 import type { Load } from './workload.js'
+import type { Gap, Window } from './gap.js'
 import type { Recorder } from './recorder.js'
 import type { Subject } from './subject.js'
 
 /** A load that runs beside the main one. */
 export interface SideLoad extends Load {
   readonly name: string
+}
+
+/** Something that happens again and again, and may pause. */
+export interface Series {
+  gap(window: Window): Gap
 }
 
 /** A client of a surviving node that does the same kind of work: its gap is the servers' own pause. */
@@ -43,7 +49,7 @@ export interface Scene {
   /** Loads of the same client that are measured on their own. */
   readonly sides: readonly SideLoad[]
   /** Further series of the main load, such as deliveries. */
-  readonly series: Readonly<Record<string, Recorder>>
+  readonly series: Readonly<Record<string, Series>>
   /** The node to break when none was asked for: the one in use. */
   target(): Promise<number>
   /** Connects the oracles; the first one's gap is the limit. */
@@ -52,6 +58,10 @@ export interface Scene {
   survey(moment: 'before' | 'during', target: number): Promise<void>
   /** Called when the cluster is whole again and the load has ended. */
   verify(recorder: Recorder): Promise<Findings>
+  /** Whatever helps to understand a bad run, after {@link verify}. */
+  details?(): unknown
+  /** Unhandled rejections of other processes that belong to it, after {@link verify}. */
+  unhandled?(): readonly string[]
   /** Ends the client and removes what was laid out. Bounded; never rejects. */
   close(): Promise<void>
 }

@@ -6,6 +6,7 @@ export interface ReportedFailover {
   readonly to: string | undefined
   readonly detectedMs: number
   readonly elapsedMs: number
+  readonly cause?: unknown
   /** When it was reported, on the clock of `performance.now()`. */
   readonly at?: number
 }
@@ -21,6 +22,8 @@ export interface Subject {
   /** The `host:port` in use, for clients that say so; else the kernel is asked. */
   inUse?(): string | undefined
   failovers?(): readonly ReportedFailover[]
+  /** All of them, where {@link failovers} are only the latest. */
+  failoverCount?(): number
   /** Whether a rejection means that nothing happened, or that nobody knows. @default unknown */
   outcomeOf?(error: unknown): Outcome
   /** Processes that hold its connections. @default this one */
@@ -53,20 +56,26 @@ export interface SqlPlace {
 
 /** A client of the message broker. */
 export interface MessageSubject extends Subject {
-  /** Connects, and consumes the queue, which exists; resolves when it does. */
+  /** Connects. */
   open(place: MessagePlace): Promise<void>
+  /**
+   * Consumes the queue, which exists; resolves when it does. `handle` is called for each message that is handed to the
+   * application, which acknowledges it when the promise is resolved.
+   */
+  consume(handle: (id: string) => Promise<void>): Promise<void>
   /** Publishes to the queue; resolves when the broker confirmed it. */
   publish(id: string): Promise<void>
 }
 
 /** Where a {@link MessageSubject} works. */
 export interface MessagePlace {
-  /** `host:port`, the first is the one to use. */
+  /** `host:port` of each. */
   readonly hosts: readonly string[]
-  /** A durable quorum queue. */
+  /** A durable queue. */
   readonly queue: string
-  /** To be called for each message that is handed to the application, before it is acknowledged. */
-  readonly handle: (id: string) => void
+  readonly queueType: 'quorum' | 'classic'
+  /** The client has to try the hosts in the order given, which it else may choose itself. */
+  readonly isOrdered: boolean
 }
 
 /** A client of the cache. */

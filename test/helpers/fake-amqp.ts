@@ -7,6 +7,10 @@ export interface FakePublished {
   readonly body: string
   /** The header frame as it came: enough to look for a message id or a header in it. */
   readonly properties: string
+  /** What the broker says of it, and, with `isMultiple`, of all before it on the same channel. */
+  readonly answer: (verdict: 'ack' | 'nack', isMultiple?: boolean) => void
+  /** Closes the channel that brought it, because of an error. */
+  readonly refuse: (code: number, text: string) => void
 }
 
 /** How a fake broker behaves; may be changed while it runs. */
@@ -19,8 +23,12 @@ export interface FakeBehaviour {
   refusesLogin?: boolean
   /** Confirms nothing, but answers everything else. */
   withholdsConfirms?: boolean
+  /** Asked first about each method of an open connection; true when it has dealt with it. */
+  onMethod?: (call: FakeCall) => boolean
   /** Answers a method by closing the connection, or the channel. */
   refuses?: Partial<Record<FakeMethod, FakeRefusal>>
+  /** Resets the connection when so many bytes of a message's body have come. */
+  cutsAfterBodyBytes?: number
   /** Resets each connection as soon as it was sent so many bytes. */
   cutAfterBytes?: number
   /** Ends each connection (FIN) as soon as it was sent so many bytes. */
@@ -53,6 +61,17 @@ type MethodTable = Readonly<
   Record<FakeMethod, readonly [id: string, answer?: readonly [number, number], argumentBytes?: number]>
 >
 
+/** A method that a client sent. */
+export interface FakeCall {
+  /** Class and method, as in `60,20`. */
+  readonly id: string
+  readonly channel: number
+  /** What follows class and method. */
+  readonly args: Buffer
+  /** Sends frames to that client, made by {@link frame}. */
+  readonly send: (...frames: readonly Buffer[]) => void
+}
+
 /** How a fake broker refuses. */
 export interface FakeRefusal {
   readonly closes: 'connection' | 'channel'
@@ -82,14 +101,16 @@ const NAMES: ReadonlyMap<string, FakeMethod> = new Map(
   Object.entries(METHODS).map(([name, [id]]) => [id, name as FakeMethod]),
 )
 
-function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
+/** The payload of a method frame. */
+export function method(classId: number, methodId: number, args: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(4)
   head.writeUInt16BE(classId, 0)
   head.writeUInt16BE(methodId, 2)
   return Buffer.concat([head, args])
 }
 
-function frame(type: number, channel: number, payload: Buffer): Buffer {
+/** A frame: type 1 is a method, 2 a header, 3 a body. */
+export function frame(type: number, channel: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(7)
   head.writeUInt8(type, 0)
   head.writeUInt16BE(channel, 1)
@@ -97,7 +118,8 @@ function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload, Buffer.from([FRAME_END])])
 }
 
-function shortString(text: string): Buffer {
+/** A string of at most 255 bytes. */
+export function shortString(text: string): Buffer {
   return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])
 }
 
@@ -116,15 +138,21 @@ export class FakeAmqp {
   connectionCount = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #peers = new Set<FakePeer>()
 
   private constructor(behaviour: FakeBehaviour) {
     this.behaviour = behaviour
     this.#server = createServer((socket) => {
       this.connectionCount += 1
       this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
+      const peer = new FakePeer(this, socket)
+      this.#peers.add(peer)
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        this.#peers.delete(peer)
+      })
       socket.on('error', () => undefined)
-      new FakePeer(this, socket).start()
+      peer.start()
     })
   }
 
@@ -141,6 +169,16 @@ export class FakeAmqp {
 
   get openCount(): number {
     return this.#sockets.size
+  }
+
+  /** Tells every client that it takes no messages for want of memory. */
+  block(): void {
+    for (const peer of this.#peers) peer.send(0, method(10, 60, shortString('low on memory')))
+  }
+
+  /** Tells every client that it takes messages again. */
+  unblock(): void {
+    for (const peer of this.#peers) peer.send(0, method(10, 61))
   }
 
   /** Resets every connection. */
@@ -167,6 +205,7 @@ class FakePeer {
   readonly #fake: FakeAmqp
   readonly #socket: Socket
   readonly #tags = new Map<number, number>()
+  readonly #sendFrames = (...frames: readonly Buffer[]): void => void this.#socket.write(Buffer.concat(frames))
   #rest = Buffer.alloc(0)
   #isPastHeader = false
   #isMute = false
@@ -211,15 +250,18 @@ class FakePeer {
     const { greeting, silentFrom } = this.#fake.behaviour
     if (silentFrom === 'header') this.#isMute = true
     const args = [Buffer.from([0, 9]), longString(''), longString('PLAIN'), longString('en_US')]
-    if (greeting === undefined) this.#send(0, method(10, 10, Buffer.concat(args)))
+    if (greeting === undefined) this.send(0, method(10, 10, Buffer.concat(args)))
     else this.#write(greeting)
   }
 
   #onMethod(channel: number, payload: Buffer): void {
-    const name = NAMES.get(`${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`)
-    if (name === undefined) return
+    const id = `${String(payload.readUInt16BE(0))},${String(payload.readUInt16BE(2))}`
     const { behaviour } = this.#fake
+    if (behaviour.onMethod?.({ id, channel, args: payload.subarray(4), send: this.#sendFrames }) === true) return
+    const name = NAMES.get(id)
+    if (name === undefined) return
     this.#fake.asked.push(name)
+    if (name === 'channel.open') this.#tags.delete(channel)
     if (behaviour.silentFrom === name) this.#isMute = true
     const refusal = behaviour.refuses?.[name]
     if (refusal !== undefined) this.#refuse(channel, refusal)
@@ -227,7 +269,7 @@ class FakePeer {
     else if (name === 'connection.start-ok') this.#onLogin()
     else {
       const [, answer, argumentBytes = 0] = METHODS[name]
-      if (answer !== undefined) this.#send(channel, method(...answer, Buffer.alloc(argumentBytes)))
+      if (answer !== undefined) this.send(channel, method(...answer, Buffer.alloc(argumentBytes)))
     }
   }
 
@@ -240,7 +282,7 @@ class FakePeer {
     }
     const tune = Buffer.from([0, 0, 0, 0, 0, 0, 0, 60])
     tune.writeUInt32BE(frameMax, 2)
-    this.#send(0, method(10, 30, tune))
+    this.send(0, method(10, 30, tune))
   }
 
   #onPublish(payload: Buffer): void {
@@ -260,6 +302,8 @@ class FakePeer {
 
   #onBody(channel: number, payload: Buffer): void {
     if (this.#message === undefined) return
+    const { cutsAfterBodyBytes = Infinity } = this.#fake.behaviour
+    if (this.#message.body.length + payload.length >= cutsAfterBodyBytes) this.#fake.reset()
     this.#message.left -= payload.length
     this.#message.body += payload.toString()
     if (this.#message.left === 0) this.#onComplete(channel)
@@ -268,24 +312,33 @@ class FakePeer {
   #onComplete(channel: number): void {
     const { exchange, routingKey, properties, body } = this.#message as Incoming
     this.#message = undefined
-    this.#fake.published.push({ exchange, routingKey, properties, body })
     const tag = (this.#tags.get(channel) ?? 0) + 1
     this.#tags.set(channel, tag)
-    if (this.#fake.behaviour.withholdsConfirms === true) return
+    const answer = (verdict: 'ack' | 'nack', isMultiple = false): void =>
+      this.confirm(channel, tag, verdict, isMultiple)
+    const refuse = (code: number, text: string): void => this.#refuse(channel, { closes: 'channel', code, text })
+    this.#fake.published.push({ exchange, routingKey, properties, body, answer, refuse })
+    if (this.#fake.behaviour.withholdsConfirms !== true) answer('ack')
+  }
+
+  confirm(channel: number, tag: number, verdict: 'ack' | 'nack', isMultiple: boolean): void {
     const args = Buffer.alloc(9)
     args.writeBigUInt64BE(BigInt(tag), 0)
-    this.#send(channel, method(60, 80, args))
+    args.writeUInt8(isMultiple ? 1 : 0, 8)
+    this.send(channel, method(60, verdict === 'ack' ? 80 : 120, args))
   }
 
   #refuse(channel: number, { closes, code, text }: FakeRefusal): void {
     const codeBytes = Buffer.alloc(2)
     codeBytes.writeUInt16BE(code, 0)
     const args = Buffer.concat([codeBytes, shortString(text), Buffer.alloc(4)])
-    if (closes === 'connection') this.#send(0, method(10, 50, args))
-    else this.#send(channel, method(20, 40, args))
+    if (closes === 'channel') this.#tags.delete(channel)
+    if (closes === 'connection') this.send(0, method(10, 50, args))
+    else this.send(channel, method(20, 40, args))
   }
 
-  #send(channel: number, payload: Buffer): void {
+  /** Sends a method to the client. */
+  send(channel: number, payload: Buffer): void {
     this.#write(frame(1, channel, payload))
   }
 

@@ -51,7 +51,7 @@ export class FakePort {
     const [, handler] = [...this.handlers].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
     if (handler === undefined) throw new Error(`nobody consumes '${queue}'`)
     const fields = { deliveryTag: 1, redelivered: false, exchange: '', routingKey: queue }
-    const message = new Message({ content, fields, properties }, new AbortController().signal)
+    const message = new Message({ content, fields, properties })
     return handler(message)
   }
 
@@ -79,6 +79,13 @@ const done = (): Promise<unknown> => Promise.resolve({})
 const CHANNEL = {
   ending: { on: () => undefined, value: undefined },
   dismiss: () => undefined,
-  raw: { assertExchange: done, assertQueue: done, bindQueue: done, checkExchange: done, checkQueue: done, deleteQueue: done },
+  raw: {
+    assertExchange: done,
+    assertQueue: done,
+    bindQueue: done,
+    checkExchange: done,
+    checkQueue: done,
+    deleteQueue: done,
+  },
 }
 const SESSION = { isOpen: true, host: { name: 'h1:5672' }, openChannel: () => Promise.resolve(CHANNEL) }

@@ -80,7 +80,7 @@ export class Replies {
     const subscription = subscriptionToOwn(
       this.#queue,
       this.#declarer,
-      { prefetch: PREFETCH, concurrency: PREFETCH },
+      { acknowledge: 'before', prefetch: PREFETCH, concurrency: PREFETCH },
       this.#port,
     )
     try {

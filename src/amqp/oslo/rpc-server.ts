@@ -165,7 +165,8 @@ export class ManagedRpcServer implements RpcServer {
     const { options, prefetch } = port
     const { topic, server, exchange } = this.#target
     const from = topicExchange(options, exchange)
-    const settings = { prefetch, concurrency: prefetch }
+    const acknowledge = this.#acknowledge
+    const settings = { acknowledge, prefetch, concurrency: prefetch }
     return [
       subscriptionTo(sharedQueue(options, from, topic), declarer, settings),
       subscriptionToOwn(sharedQueue(options, from, `${topic}.${server}`), declarer, settings, port),

@@ -7,7 +7,10 @@ import type { TransportPort } from './port.js'
 import type { QueueSpec } from './queues.js'
 
 /** How a queue is consumed. @internal */
-export type ConsumeSettings = Pick<Subscription, 'prefetch' | 'concurrency' | 'maxRequeues' | 'requeueDelayMs'>
+export type ConsumeSettings = Pick<
+  Subscription,
+  'acknowledge' | 'prefetch' | 'concurrency' | 'maxRequeues' | 'requeueDelayMs'
+>
 
 /** Making a quorum queue takes milliseconds, unless a node of it is frozen: then no other node makes it faster. */
 const BESIDE_LIMIT_MS = 3000
@@ -50,7 +53,7 @@ export async function removeQueue(name: string, declarer: Declarer, port: Transp
 
 function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
   const bound = bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
-  return resolveSubscription({ queue, bindings: bound, ...settings }, 1)
+  return resolveSubscription({ queue, bindings: bound, dedupe: false, ...settings }, 1)
 }
 
 /**

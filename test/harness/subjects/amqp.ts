@@ -3,15 +3,20 @@ import type { Outcome } from '../operation.js'
 import type { MessagePlace, MessageSubject, ReportedFailover } from '../subject.js'
 import { outcomeOf } from './outcome.js'
 
-/** The transport of this package. Takes the hosts in order, so that the first one can be hit. */
+/** Source address of our own clients, so that a blackhole can be for them alone. */
+export const OUR_ADDRESS = '127.0.9.1'
+
+/** The transport of this package with its default options. */
 export class OurAmqp implements MessageSubject {
   readonly name: string = 'openstack-ha'
   readonly localAddress: string
   readonly #options: TransportOptions
+  readonly #failovers: ReportedFailover[] = []
   #transport: AmqpTransport | undefined
-  #queue = ''
+  #place: MessagePlace | undefined
+  #isConsuming = false
 
-  constructor(localAddress: string, options: TransportOptions = {}) {
+  constructor(localAddress: string = OUR_ADDRESS, options: TransportOptions = {}) {
     this.localAddress = localAddress
     this.#options = options
   }
@@ -21,22 +26,26 @@ export class OurAmqp implements MessageSubject {
     return this.#transport
   }
 
-  async open({ hosts, queue, handle }: MessagePlace): Promise<void> {
+  async open(place: MessagePlace): Promise<void> {
     const { localAddress } = this
-    this.#queue = queue
-    this.#transport = createTransport({
-      ...{ hosts, localAddress, failoverStrategy: 'round-robin', env: {} },
-      ...this.#options,
+    this.#place = place
+    const order = place.isOrdered ? ({ failoverStrategy: 'round-robin' } as const) : {}
+    const transport = createTransport({ hosts: place.hosts, localAddress, env: {}, ...order, ...this.#options })
+    this.#transport = transport
+    transport.on('failover', ({ from, to, cause, detectedMs, elapsedMs }) => {
+      this.#failovers.push({ from, to, cause, detectedMs, elapsedMs, at: performance.now() })
     })
-    await this.#transport.ready()
-    await this.#transport.consume({ queue, type: 'quorum' }, (message) => {
-      handle(message.content.toString())
-      return Promise.resolve()
-    })
+    await transport.ready()
+  }
+
+  async consume(handle: (id: string) => Promise<void>): Promise<void> {
+    const { queue, queueType: type } = this.#placed
+    this.#isConsuming = true
+    await this.transport.consume({ queue, type }, (message) => handle(message.content.toString()))
   }
 
   async publish(id: string): Promise<void> {
-    await this.transport.publish('', this.#queue, Buffer.from(id))
+    await this.transport.publish('', this.#placed.queue, Buffer.from(id))
   }
 
   async close(): Promise<void> {
@@ -44,11 +53,12 @@ export class OurAmqp implements MessageSubject {
   }
 
   inUse(): string | undefined {
-    return this.transport.status().connections.publisher.host
+    const { publisher, consumer } = this.transport.status().connections
+    return this.#isConsuming ? consumer.host : publisher.host
   }
 
   failovers(): readonly ReportedFailover[] {
-    return this.transport.status().availability.failovers
+    return this.#failovers
   }
 
   outcomeOf(error: unknown): Outcome {
@@ -58,4 +68,14 @@ export class OurAmqp implements MessageSubject {
   report(): unknown {
     return this.transport.status()
   }
+
+  get #placed(): MessagePlace {
+    if (this.#place === undefined) throw new Error('not open yet')
+    return this.#place
+  }
+}
+
+/** For consumers in processes of their own. */
+export function messageSubject(): MessageSubject {
+  return new OurAmqp()
 }

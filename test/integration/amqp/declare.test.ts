@@ -150,9 +150,12 @@ describe('declare', () => {
       await freeze('rabbit', inUse)
       const startedAt = performance.now()
       await transport.publish(exchange, 'k', 'x', { mandatory: true })
-      await expect.poll(() => seen, POLL).toEqual(['x'])
-      console.log(`published and delivered ${(performance.now() - startedAt).toFixed(0)} ms after the freeze`)
+      console.log(
+        `published through the declared exchange ${(performance.now() - startedAt).toFixed(0)} ms after the freeze`,
+      )
       expect(performance.now() - startedAt).toBeLessThan(6500)
+      // Later by net_ticktime at times: the queue may give this one message to the consumer that the frozen node still has.
+      await expect.poll(() => seen, POLL).toEqual(['x'])
       await failover
     } finally {
       await mend()

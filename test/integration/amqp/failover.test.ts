@@ -54,7 +54,7 @@ describe('under traffic of 16 publishers and a consumer', () => {
     await traffic.finish()
     expect(traffic.errors).toEqual([])
     expect(traffic.unsettled).toBe(0)
-    expect(transport.status().outbox).toEqual({ messages: 0, bytes: 0 })
+    expect(transport.status().outbox).toEqual({ messages: 0, bytes: 0, waiting: 0 })
   })
 
   test('a node that ends properly costs a pause, no error and no message', async () => {

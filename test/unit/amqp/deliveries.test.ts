@@ -2,6 +2,8 @@ import { describe, expect, test, vi } from 'vitest'
 import { Channel } from '../../../src/amqp/channel.js'
 import { newCounters } from '../../../src/amqp/counters.js'
 import { Deliveries, type MessageHandler } from '../../../src/amqp/deliveries.js'
+import type { FailurePolicy } from '../../../src/amqp/failures.js'
+import type { Message } from '../../../src/amqp/message.js'
 import { resolveSubscription, type Subscription } from '../../../src/amqp/subscription.js'
 import { Deferred } from '../../../src/core/timing.js'
 import { settle, StubChannel, stubDelivery } from '../../helpers/stub-amqp.js'
@@ -9,7 +11,7 @@ import { settle, StubChannel, stubDelivery } from '../../helpers/stub-amqp.js'
 function setUp(handler: MessageHandler, subscription: Partial<Subscription> = {}) {
   const counters = newCounters()
   const resolved = resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64)
-  const deliveries = new Deliveries(resolved, handler, counters)
+  const deliveries = new Deliveries(resolved, handler, { counters })
   const raw = new StubChannel()
   return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672') }
 }
@@ -114,12 +116,82 @@ describe('deliveries', () => {
     await drained
     expect(raw.acked.map(({ fields }) => fields.deliveryTag)).toEqual([2, 3])
   })
+})
 
-  test('that may be copies are counted', () => {
-    const { deliveries, channel, counters } = setUp(() => undefined)
+describe('a failed message', () => {
+  test.each<[string, Partial<Subscription>, object]>([
+    ['is rejected at once where that is asked for', { onFailure: 'reject' }, { nacked: [false], acked: 0 }],
+    ['is dropped when the policy says so', { onFailure: () => 'ack' }, { nacked: [], acked: 1 }],
+    ['goes back after the pause', { requeueDelayMs: 20 }, { nacked: [true], acked: 0 }],
+    [
+      'follows the default when the policy throws',
+      {
+        onFailure: () => {
+          throw new Error('policy')
+        },
+      },
+      { nacked: [true], acked: 0 },
+    ],
+  ])('%s', async (_, subscription, expected) => {
+    const { deliveries, raw, channel } = setUp(() => Promise.reject(new Error('bad')), subscription)
     deliveries.accept(stubDelivery(1), channel)
-    deliveries.accept(stubDelivery(2, 'x', { headers: { 'x-openstack-ha-attempt': 2 } }), channel)
-    expect(counters.duplicates).toBe(1)
+    const got = () => ({ nacked: raw.nacked.map(({ requeue }) => requeue), acked: raw.acked.length })
+    await expect.poll(got).toEqual(expected)
+    expect(deliveries.isIdle).toBe(true)
+  })
+
+  test('tells its policy what failed and how often', async () => {
+    const onFailure = vi.fn<FailurePolicy>(() => 'requeue')
+    const error = new Error('bad')
+    const { deliveries, channel } = setUp(() => Promise.reject(error), { onFailure })
+    deliveries.accept(stubDelivery(1), channel)
+    await settle()
+    deliveries.accept(stubDelivery(2), channel)
+    await settle()
+    expect(onFailure.mock.calls.map(([failure]) => failure)).toMatchObject([
+      { error, failures: 1 },
+      { error, failures: 2, message: { routingKey: 'k' } },
+    ])
+  })
+})
+
+describe('a message that is acknowledged before it is handled', () => {
+  test('is not taken away by the end of its channel, and its failure has no consequence', async () => {
+    const gate = new Deferred<void>()
+    let signal: AbortSignal | undefined
+    const handler: MessageHandler = (message) => {
+      signal = message.signal
+      return gate.promise
+    }
+    const { deliveries, raw, channel, counters } = setUp(handler, { acknowledge: 'before' })
+    channel.ending.on(({ error }) => deliveries.takeAway(channel, error))
+    deliveries.accept(stubDelivery(1), channel)
+    expect(raw.acked).toHaveLength(1)
+    raw.emit('close')
+    expect(signal?.aborted).toBe(false)
+    gate.reject(new Error('bad'))
+    await settle()
+    expect(raw.nacked).toEqual([])
+    expect(counters.staleAcks).toBe(0)
+    expect(deliveries.failedCount).toBe(1)
+  })
+})
+
+describe('the signal of a message', () => {
+  test('fires at the end of the consumer, also for one who looks later', async () => {
+    const gate = new Deferred<void>()
+    const messages: Message[] = []
+    const { deliveries, channel } = setUp((message) => {
+      messages.push(message)
+      return gate.promise
+    })
+    deliveries.accept(stubDelivery(1), channel)
+    const reason = new Error('closed')
+    deliveries.end(reason)
+    expect(messages[0]?.signal).toMatchObject({ aborted: true, reason })
+    gate.resolve()
+    await settle()
+    expect(deliveries.runningCount).toBe(0)
   })
 })
 
@@ -128,7 +200,20 @@ describe('a subscription', () => {
     ['queue', {}],
     ['queue', { queue: '' }],
     ['queue', { queue: 'q'.repeat(256) }],
-    ['type', { queue: 'q', type: 'stream' }],
+    ['type', { queue: 'q', type: 'mirrored' }],
+    ['queue', { type: 'quorum' }],
+    ['autoDelete', { queue: 'q', autoDelete: true }],
+    ['durable', { queue: 'q', type: 'stream', durable: false }],
+    ['singleActiveConsumer', { queue: 'q', type: 'stream', singleActiveConsumer: true }],
+    ['passive', { queue: 'q', type: 'exclusive', passive: true }],
+    ['offset', { queue: 'q', offset: 'first' }],
+    ['offset', { queue: 'q', type: 'stream', offset: -1 }],
+    ['offset', { queue: 'q', type: 'stream', offset: new Date(Number.NaN) }],
+    ['acknowledge', { queue: 'q', acknowledge: 'never' }],
+    ['onFailure', { queue: 'q', onFailure: 'retry' }],
+    ['dedupe', { queue: 'q', dedupe: true }],
+    ['dedupe.maxIds', { queue: 'q', dedupe: { maxIds: 0 } }],
+    ['priority', { queue: 'q', priority: 0.5 }],
     ['durable', { queue: 'q', durable: false }],
     ['bindings', { queue: 'q', bindings: 'events' }],
     ['bindings', { queue: 'q', bindings: [{ exchange: '' }] }],

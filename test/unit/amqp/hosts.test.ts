@@ -1,5 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
+import { AccessRefusedError } from '../../../src/amqp/errors.js'
 import { HostBook, type Host } from '../../../src/amqp/hosts.js'
+import { ConnectError, ConnectionLostError } from '../../../src/core/errors.js'
 
 function setUp(strategy: 'shuffle' | 'round-robin' = 'round-robin') {
   const onUp = vi.fn()
@@ -36,12 +38,50 @@ describe('the order of hosts', () => {
     expect(order(a, a)).toBe('abc')
   })
 
+  test('puts a host last that said that it cannot serve now, wherever the other connection is', () => {
+    const { book, order, a, b } = setUp()
+    for (const host of [a, b]) book.connected(host)
+    const cannot = Object.assign(new Error('INTERNAL_ERROR - operation timed out'), { code: 541 })
+    book.lost(b, new ConnectionLostError('b:1', 'x', { cause: cannot }))
+    expect(order(b, b)).toBe('acb')
+    book.connected(b)
+    expect(order(a, b)).toBe('bca')
+  })
+
   test('puts hosts that failed behind the others', () => {
     const { book, order, a, b } = setUp()
     book.attemptFailed(b, new Error('refused'))
     expect(order(a)).toBe('cba')
     book.connected(b)
     expect(order(a)).toBe('bca')
+  })
+})
+
+describe('another list', () => {
+  const listed = (...names: readonly string[]) =>
+    names.map((host) => ({ endpoint: { host, port: 1 }, username: 'u', password: 'p' }))
+
+  test('keeps what is known of hosts that stay, and forgets the others', () => {
+    const { book, a, b, c } = setUp()
+    book.connected(a)
+    book.attemptFailed(b, new Error('refused'))
+    book.replace(listed('d', 'b', 'a'))
+    expect(book.status().map(({ host, state }) => [host, state])).toEqual([
+      ['d:1', 'unknown'],
+      ['b:1', 'down'],
+      ['a:1', 'up'],
+    ])
+    expect([book.has(a), book.has(b), book.has(c)]).toEqual([true, true, false])
+  })
+
+  test('is not harmed by the end of connections to hosts that are gone', () => {
+    const { book, a, order, onDown } = setUp()
+    book.connected(a)
+    book.replace(listed('b', 'c'))
+    book.lost(a, new Error('removed'))
+    book.attemptFailed(a, new Error('late'))
+    expect(onDown).not.toHaveBeenCalled()
+    expect(order(a)).toBe('bc')
   })
 })
 
@@ -57,6 +97,16 @@ describe('what is known of a host', () => {
     book.attemptFailed(a, new Error('three'))
     expect(onDown).toHaveBeenCalledTimes(1)
     expect(book.status()[0]).toMatchObject({ host: 'a:1', state: 'down', connectionCount: 0, failureCount: 1 })
+  })
+
+  test('tells of a refusal once, until a connection succeeded', () => {
+    const { book, a, onRefused } = setUp()
+    const refusal = new AccessRefusedError('a:1', '/', 'u', 403, undefined)
+    for (let i = 0; i < 3; i += 1) book.attemptFailed(a, new ConnectError('a:1', refusal))
+    expect(onRefused.mock.calls).toEqual([[refusal]])
+    book.connected(a)
+    book.attemptFailed(a, new ConnectError('a:1', refusal))
+    expect(onRefused).toHaveBeenCalledTimes(2)
   })
 
   test('holds no password', () => {

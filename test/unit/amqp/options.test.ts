@@ -8,6 +8,11 @@ const resolve = (options: TransportOptions): ReturnType<typeof resolveTransportO
   resolveTransportOptions({ env: {}, ...options })
 
 describe('the options of a transport', () => {
+  test('refuse an overflow that does not exist, and a largest message of nothing', () => {
+    expect(() => resolve({ hosts, overflow: 'drop' as never })).toThrow(InvalidOptionError)
+    expect(() => resolve({ hosts, maxMessageBytes: 0 })).toThrow(InvalidOptionError)
+  })
+
   test('have the documented defaults', () => {
     expect(resolve({ hosts })).toEqual({
       hosts: [{ endpoint: { host: '127.0.0.1', port: 1 }, username: 'guest', password: 'guest' }],

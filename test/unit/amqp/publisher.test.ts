@@ -293,7 +293,7 @@ describe('the publisher', () => {
     const { session, connection } = await stubSession()
     const create = connection.createConfirmChannel.bind(connection)
     connection.createConfirmChannel = async () => {
-      const channel = (await create()) as StubChannel
+      const channel = await create()
       channel.publish = () => {
         throw new RangeError('the headers are too large')
       }

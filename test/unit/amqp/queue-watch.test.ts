@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Channel } from '../../../src/amqp/channel.js'
 import type { DriverChannel } from '../../../src/amqp/driver.js'
-import { watchQueue } from '../../../src/amqp/queue-watch.js'
+import { watchQueue, type WatchFinding } from '../../../src/amqp/queue-watch.js'
 import { Session } from '../../../src/amqp/session.js'
 import { StubConnection, stubHost, type StubChannel } from '../../helpers/stub-amqp.js'
 
@@ -34,7 +34,8 @@ let broker: Broker
 let session: Session
 let consumer: Channel
 let delivered: number
-let watch: Promise<void>
+let idle: boolean
+let watch: Promise<WatchFinding | undefined>
 
 beforeEach(async () => {
   vi.useFakeTimers()
@@ -42,7 +43,16 @@ beforeEach(async () => {
   session = new Session(stubHost('h1'), broker, 1000)
   consumer = await session.openChannel()
   delivered = 0
-  watch = watchQueue(session, consumer, 'q', () => delivered)
+  idle = true
+  watch = watchQueue({
+    session,
+    channel: consumer,
+    queue: 'q',
+    isOwedReady: () => true,
+    deliveredCount: () => delivered,
+    isIdle: () => idle,
+    intervalMs: () => INTERVAL_MS,
+  })
 })
 afterEach(async () => {
   consumer.dismiss()
@@ -52,10 +62,10 @@ afterEach(async () => {
 })
 
 describe('the watch over the queue of a consumer', () => {
-  test('ends a consumer whose queue was deleted without a word to it', async () => {
+  test('notices a queue that was deleted without a word to its consumer', async () => {
     broker.answer = gone
     await vi.advanceTimersByTimeAsync(INTERVAL_MS)
-    expect(consumer.isOpen).toBe(false)
+    expect(await watch).toBe('gone')
     expect(session.isOpen).toBe(true)
   })
 
@@ -76,7 +86,27 @@ describe('the watch over the queue of a consumer', () => {
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS)
     broker.answer = gone
     await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS)
-    expect(consumer.isOpen).toBe(false)
+    expect(await watch).toBe('gone')
+  })
+
+  test('notices that a queue has messages and nothing comes', async () => {
+    broker.answer = () => Promise.resolve({ messageCount: 3 })
+    await vi.advanceTimersByTimeAsync(INTERVAL_MS + 300)
+    expect(await watch).toBe('starving')
+  })
+
+  test('takes a message that comes just then for life, and running handlers for a reason', async () => {
+    broker.answer = () => {
+      setTimeout(() => (delivered += 1), 100)
+      return Promise.resolve({ messageCount: 1 })
+    }
+    await vi.advanceTimersByTimeAsync(INTERVAL_MS + 300)
+    idle = false
+    broker.answer = () => Promise.resolve({ messageCount: 1 })
+    await vi.advanceTimersByTimeAsync(3 * INTERVAL_MS)
+    expect(broker.asked).toBe(4)
+    consumer.dismiss()
+    expect(await watch).toBeUndefined()
   })
 
   test('ends with the consumer, also in the middle of a question', async () => {
