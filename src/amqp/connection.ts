@@ -103,6 +103,20 @@ export class Connection {
     return this.#sessions.next(signal)
   }
 
+  /** Opens a connection for the caller alone to a host other than that of `session`; `undefined` when none answers. */
+  async openBeside(session: Session, signal: AbortSignal): Promise<Session | undefined> {
+    const others = this.#hosts.order(undefined, undefined).filter((host) => host !== session.host)
+    for (const host of others) {
+      const dial = new AbortController()
+      const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
+      const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
+      const opened = waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
+      const other = await opened.catch(() => undefined)
+      if (other !== undefined || signal.aborted) return other
+    }
+    return undefined
+  }
+
   start(): void {
     void this.#run()
   }

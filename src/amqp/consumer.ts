@@ -321,6 +321,7 @@ export class ManagedConsumer implements Consumer {
     this.#state = 'active'
     this.#context.topology.addQueue(this.#subscriber.declaration)
     this.#started.resolve(undefined)
+    this.#subscription.onSubscribed?.()
   }
 
   /** An attempt failed; returns how long to wait before the next. */

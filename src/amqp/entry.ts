@@ -20,6 +20,8 @@ export interface Letter {
   readonly routingKey: string
   readonly content: Buffer
   readonly properties: DriverPublishOptions
+  /** False for what must not be sent again while it is unknown whether it arrived. @default true */
+  readonly isRepeatable?: boolean
 }
 
 /** How long a caller waits. @internal */
@@ -124,6 +126,9 @@ export class Entry {
   lost(): void {
     this.isInFlight = false
     this.#isUncertain = true
+    if (this.letter.isRepeatable === false) {
+      this.settle(new PublishOutcomeUnknownError(this.id, 'its channel ended before the confirmation'))
+    }
   }
 
   /** The broker refused this attempt, or returned it. Returns how often it did. */

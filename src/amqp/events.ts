@@ -19,7 +19,10 @@ export interface RefusedEvent {
   readonly error: AccessRefusedError
 }
 
-/** Something could not be declared again after a reconnect; everything else was. */
+/**
+ * Something could not be declared again after a reconnect; everything else was. Or RPC and notifications found an exchange
+ * or a queue with other properties than their options say, and use it as it is.
+ */
 export interface TopologyErrorEvent {
   /** `host:port`. */
   readonly host: string

@@ -4,6 +4,7 @@ import { variableName } from '../core/environment.js'
 import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
 import { VARIABLES } from '../core/variables.js'
+import { readOsloOptions, type OsloOptions, type ResolvedOsloOptions } from './oslo/options.js'
 import type { CredentialsFunction } from './credentials.js'
 import { resolveTls, type TlsOptions } from './tls.js'
 import {
@@ -16,7 +17,7 @@ import {
 } from './transport-url.js'
 
 /** Options of the AMQP transport. All durations are milliseconds. */
-export interface TransportOptions extends CommonOptions {
+export interface TransportOptions extends CommonOptions, OsloOptions {
   /**
    * Transport URL, several hosts allowed: `rabbit://user:password@h1:5672,user:password@h2:5672/vhost`.
    *
@@ -114,6 +115,8 @@ export interface ResolvedTransportOptions {
   readonly prefetch: number
   readonly localAddress: string | undefined
   readonly connectionName: string
+  /** Of RPC and notifications. */
+  readonly oslo: ResolvedOsloOptions
 }
 
 const DEFAULT_PREFETCH = 64
@@ -152,6 +155,7 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
     prefetch: reader.integer('prefetch', DEFAULT_PREFETCH, { max: 65_535 }) || DEFAULT_PREFETCH,
     localAddress: resolveLocalAddress(reader),
     connectionName: reader.string('connectionName', 'openstack-ha'),
+    oslo: readOsloOptions(reader),
   })
   reader.done()
   return resolved

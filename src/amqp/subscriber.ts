@@ -93,6 +93,12 @@ export class Subscriber {
 
   async #declare(session: Session): Promise<void> {
     this.#isDeclared = false
+    const { declare } = this.#subscription
+    if (declare !== undefined) {
+      await answered(declare(session), DECLARE_LIMIT_MS, `declare queue '${this.#declaration.queue}'`)
+      this.#isDeclared = true
+      return
+    }
     await onChannel(session, async (channel) => {
       const declared = this.#topology.declareQueue(channel, this.#declaration)
       await answered(declared, DECLARE_LIMIT_MS, `declare queue '${this.#declaration.queue}'`)
@@ -122,10 +128,11 @@ export class Subscriber {
   }
 
   #arguments(): Record<string, unknown> {
-    const { consumer } = this.#subscription
+    const { consumer, nextPriority } = this.#subscription
+    const priority = nextPriority?.() ?? consumer.priority
     return {
       ...consumer.arguments,
-      ...(consumer.priority === undefined ? {} : { 'x-priority': consumer.priority }),
+      ...(priority === undefined ? {} : { 'x-priority': priority }),
       ...(this.#position === undefined ? {} : { [OFFSET_HEADER]: offsetArgument(this.#position.restart()) }),
     }
   }

@@ -2,6 +2,7 @@ import { InvalidOptionError } from '../core/errors.js'
 import type { FailurePolicy } from './failures.js'
 import { resolveDeclaration, type QueueType } from './queue-kind.js'
 import type { MemoryLimits } from './queue-memory.js'
+import type { Session } from './session.js'
 import type { StreamOffset } from './stream-position.js'
 import type { Binding, QueueDeclaration } from './topology.js'
 
@@ -98,6 +99,12 @@ export interface ResolvedSubscription {
   readonly maxRequeues: number
   readonly requeueDelayMs: number
   readonly dedupe: MemoryLimits | undefined
+  /** Declares the queue, when that takes more than a plain declaration. */
+  readonly declare?: (session: Session) => Promise<void>
+  /** Priority of the next subscription. */
+  readonly nextPriority?: () => number
+  /** Called at each subscription. */
+  readonly onSubscribed?: () => void
 }
 
 const KNOWN = new Set([

@@ -13,6 +13,19 @@ import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
 import { checkSize, checkWait, toLetter, type PublishOptions } from './letter.js'
 import { Liveness } from './liveness.js'
+import type { RpcEndpoint } from './oslo/dispatcher.js'
+import { Messaging } from './oslo/messaging.js'
+import type { NotificationEndpoint } from './oslo/notification-dispatcher.js'
+import type {
+  NotificationListener,
+  NotificationListenerOptions,
+  NotificationTarget,
+} from './oslo/notification-listener.js'
+import type { Notifier, NotifierOptions } from './oslo/notifier.js'
+import type { TransportPort } from './oslo/port.js'
+import type { RpcClient, RpcClientOptions } from './oslo/rpc-client.js'
+import type { RpcServer, RpcServerOptions, RpcServerTarget } from './oslo/rpc-server.js'
+import type { RpcTarget } from './oslo/target.js'
 import {
   resolveHostList,
   resolveTransportOptions,
@@ -24,7 +37,7 @@ import { Publisher } from './publisher.js'
 import { QueueMemories } from './queue-memory.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
-import { resolveSubscription, type Subscription } from './subscription.js'
+import { resolveSubscription, type ResolvedSubscription, type Subscription } from './subscription.js'
 import { Topology } from './topology.js'
 import { runOnChannel, type ChannelOptions, type RawChannel } from './with-channel.js'
 
@@ -57,6 +70,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #publisher: Publisher
   readonly #connections: Readonly<Record<ConnectionRole, Connection>>
   readonly #liveness: Liveness
+  readonly #messaging: Messaging
   #loss: Loss | undefined
   #hasConsumed = false
 
@@ -79,6 +93,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       onServing: (session) => this.#onServing(session),
     })
     this.#connections = { publisher: this.#connect('publisher'), consumer: this.#connect('consumer') }
+    this.#messaging = new Messaging(this.#port())
     this.#liveness = this.#watch()
     this.#liveness.start()
     this.#connections.publisher.start()
@@ -116,7 +131,54 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.assertOpen()
     checkWait(wait)
     if (typeof handler !== 'function') throw new InvalidOptionError('handler', 'must be a function')
-    const resolved = resolveSubscription(subscription, this.#options.prefetch)
+    return this.#consume(resolveSubscription(subscription, this.#options.prefetch), handler, wait)
+  }
+
+  /**
+   * A client that calls the methods of a topic's servers, in Node or in Python, as oslo.messaging's `RPCClient`.
+   *
+   * All clients of a transport share one reply queue, which is made with the first of them.
+   */
+  rpcClient(target: RpcTarget, options: RpcClientOptions = {}): RpcClient {
+    return this.#messaging.rpcClient(target, options)
+  }
+
+  /**
+   * Serves a topic to callers in Node or in Python, as oslo.messaging's `RPCServer`: `endpoints` are objects with
+   * methods `(context, args)`, where `args` holds the keyword arguments.
+   *
+   * Resolves when requests can arrive. What a method throws goes to its caller; a `RemoteError` chooses what a Python
+   * caller sees, an `ExpectedError` is not reported as a defect. Rejects with the broker's error, or with `TimeoutError`.
+   */
+  async rpcServer(
+    target: RpcServerTarget,
+    endpoints: RpcEndpoint | readonly RpcEndpoint[],
+    options: RpcServerOptions = {},
+  ): Promise<RpcServer> {
+    return this.#messaging.rpcServer(target, endpoints, options)
+  }
+
+  /** Sends notifications, as oslo.messaging's `Notifier`, in the formats of which ceilometer and others understand. */
+  notifier(options: NotifierOptions): Notifier {
+    return this.#messaging.notifier(options)
+  }
+
+  /**
+   * Listens to notifications, of Node or Python services: `endpoints` have methods named after priorities, called with
+   * `(context, publisherId, eventType, payload, metadata)`.
+   *
+   * A notification is acknowledged when every endpoint handled it; it goes back to its queue, a bounded number of times,
+   * when one rejects or returns `NotificationResult.REQUEUE`. Rejects with the broker's error, or with `TimeoutError`.
+   */
+  async notificationListener(
+    targets: readonly NotificationTarget[],
+    endpoints: NotificationEndpoint | readonly NotificationEndpoint[],
+    options: NotificationListenerOptions = {},
+  ): Promise<NotificationListener> {
+    return this.#messaging.notificationListener(targets, endpoints, options)
+  }
+
+  async #consume(resolved: ResolvedSubscription, handler: MessageHandler, wait: WaitOptions): Promise<Consumer> {
     const consumer = new ManagedConsumer(resolved, handler, {
       topology: this.#topology,
       counters: this.#counters,
@@ -240,6 +302,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   }
 
   protected override async drain(): Promise<void> {
+    await this.#messaging.drain()
     // Handlers first, the outbox after them: what they published before the end still goes out.
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
     await this.#publisher.flush()
@@ -250,12 +313,8 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.#liveness.stop()
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
+    this.#messaging.close(reason)
     for (const connection of Object.values(this.#connections)) connection.close(reason)
-  }
-
-  #onTopologyError({ host: { name } }: Session, what: string, error: Error): void {
-    this.#counters.topologyErrors += 1
-    this.report('topologyError', { host: name, what, error })
   }
 
   #connect(role: ConnectionRole): Connection {
@@ -284,7 +343,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
         { session: () => publisher.session, isWaiting: () => this.#publisher.isWaiting },
         {
           session: () => consumer.session,
-          isWaiting: () => [...consumers].some((one) => one.isExpecting),
+          isWaiting: () => this.#messaging.isExpecting || [...consumers].some((one) => one.isExpecting),
           onAnswered: () => {
             for (const one of consumers) one.reassure()
           },
@@ -294,9 +353,32 @@ export class AmqpTransport extends Client<AmqpEvents> {
     )
   }
 
+  #onTopologyError({ host: { name } }: Session, what: string, error: Error): void {
+    this.#counters.topologyErrors += 1
+    this.report('topologyError', { host: name, what, error })
+  }
+
+  #port(): TransportPort {
+    return {
+      options: this.#options.oslo,
+      publishTimeoutMs: this.#options.publishTimeoutMs,
+      prefetch: this.#options.prefetch,
+      assertOpen: () => this.assertOpen(),
+      publish: async (letter, wait) => {
+        checkSize(letter.content.length, this.#options)
+        await this.#publisher.publish(letter, wait, this.#options.overflow === 'wait')
+      },
+      session: (signal) => this.#connections.publisher.next(signal),
+      sessionBeside: (session, signal) => this.#connections.consumer.openBeside(session, signal),
+      consume: (subscription, handler, wait) => this.#consume(subscription, handler, wait),
+      onMismatch: (session, what, error) => this.#onTopologyError(session, what, error),
+    }
+  }
+
   #onServing(session: Session): void {
     const loss = this.#loss
     this.#loss = undefined
+    if (loss !== undefined) this.#messaging.onServing()
     this.setUsable(true)
     if (loss === undefined || loss.host === session.host.name) return
     const { host: from, cause, at, detectedMs } = loss

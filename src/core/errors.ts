@@ -29,6 +29,11 @@ export type HAErrorCode =
   | 'HA_SERVER_BUSY'
   | 'HA_PROTOCOL'
   | 'HA_AUTHENTICATION'
+  | 'HA_REMOTE'
+  | 'HA_REMOTE_VERSION'
+  | 'HA_REMOTE_METHOD'
+  | 'HA_VERSION_CAP'
+  | 'HA_UNSAFE_INTEGER'
 
 const brand: unique symbol = Symbol.for('openstack-ha.error')
 

@@ -53,6 +53,9 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
   ),
   ...section('amqp', 'default', [
     ['transport_url', 'url', 'string', 'transport URL: `rabbit://u:p@h1:5672,u:p@h2:5672/vhost`'],
+    ['control_exchange', 'controlExchange', 'string', 'exchange of topics whose target names none'],
+    ['rpc_response_timeout', 'rpcResponseTimeoutMs', 'seconds', 'time limit of a call'],
+    ['rpc_ping_enabled', 'rpcPingEnabled', 'boolean', 'servers answer `oslo_rpc_server_ping`'],
   ]),
   ...section(
     'amqp',
@@ -68,10 +71,38 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
       ['ssl_ca_file', 'tls.ca', 'string', "file with the certificates to trust, instead of the system's"],
       ['ssl_cert_file', 'tls.cert', 'string', "file with the client's certificate"],
       ['ssl_key_file', 'tls.key', 'string', 'file with its key'],
+      ['amqp_durable_queues', 'amqpDurableQueues', 'boolean', 'topics and notifications: durable queues'],
+      ['amqp_auto_delete', 'amqpAutoDelete', 'boolean', 'topics and notifications: queues that vanish when unused'],
+      ['rabbit_quorum_queue', 'rabbitQuorumQueue', 'boolean', 'topics and notifications: quorum queues'],
+      ['rabbit_quorum_delivery_limit', 'rabbitQuorumDeliveryLimit', 'integer', 'their `x-delivery-limit`; 0: none'],
+      ['rabbit_transient_quorum_queue', 'rabbitTransientQuorumQueue', 'boolean', 'durable exchanges for fanout'],
+      [
+        'rabbit_transient_queues_ttl',
+        'rabbitTransientQueuesTtlMs',
+        'seconds',
+        'life of an unused reply or fanout queue',
+      ],
+      ['kombu_compression', 'kombuCompression', 'string', 'compression of what is sent: `gzip`'],
+      [
+        'kombu_missing_consumer_retry_timeout',
+        'missingConsumerRetryTimeoutMs',
+        'seconds',
+        'how long a reply is tried that reaches no queue',
+      ],
       ['rabbit_qos_prefetch_count', 'prefetch', 'integer', 'unacknowledged messages per consumer'],
     ],
     true,
   ),
+  ...section('amqp', 'oslo_messaging_notifications', [
+    ['driver', 'notificationDrivers', 'list', 'formats of notifications: `messagingv2`, `messaging`, `noop`'],
+    ['topics', 'notificationTopics', 'list', 'topics to which notifications are sent'],
+    [
+      'retry',
+      'notificationRetry',
+      'integer',
+      'how often a notification that failed is tried again; -1: until its limit',
+    ],
+  ]),
   ...section(
     'memcached',
     'cache',

@@ -48,6 +48,11 @@ const CODES: Readonly<Record<HAErrorCode, true>> = {
   HA_SERVER_BUSY: true,
   HA_PROTOCOL: true,
   HA_AUTHENTICATION: true,
+  HA_REMOTE: true,
+  HA_REMOTE_VERSION: true,
+  HA_REMOTE_METHOD: true,
+  HA_VERSION_CAP: true,
+  HA_UNSAFE_INTEGER: true,
 }
 
 describe('the errors', () => {

@@ -1,0 +1,91 @@
+import type { Consumer } from '../../src/amqp/consumer.js'
+import type { MessageHandler } from '../../src/amqp/deliveries.js'
+import type { Letter } from '../../src/amqp/entry.js'
+import { UnroutableError } from '../../src/amqp/errors.js'
+import { Message } from '../../src/amqp/message.js'
+import { Messaging } from '../../src/amqp/oslo/messaging.js'
+import { readOsloOptions, type OsloOptions } from '../../src/amqp/oslo/options.js'
+import { OptionReader } from '../../src/core/options.js'
+
+/** Properties and body of a message to be delivered. */
+export interface Incoming {
+  readonly content: Buffer
+  readonly properties: Readonly<Record<string, unknown>>
+}
+
+/** RPC and notifications without a broker: what is published is kept, and the test delivers. */
+export class FakePort {
+  readonly messaging: Messaging
+  readonly letters: Letter[] = []
+  /** Handlers by the names of their queues. */
+  readonly handlers: Map<string, MessageHandler> = new Map()
+  /** Queues to which a reply comes back as unroutable. */
+  readonly missing: Set<string> = new Set()
+  onPublish: (letter: Letter) => void = () => undefined
+
+  constructor(options: OsloOptions = {}) {
+    this.messaging = new Messaging({
+      options: readOsloOptions(new OptionReader('amqp', { env: {}, ...options })),
+      publishTimeoutMs: 1000,
+      prefetch: 64,
+      assertOpen: () => undefined,
+      publish: (letter) => this.#publish(letter),
+      session: () => Promise.resolve(SESSION as never),
+      sessionBeside: () => Promise.resolve(undefined),
+      consume: (subscription, handler) => {
+        const { queue } = subscription.declaration
+        this.handlers.set(queue, handler)
+        return Promise.resolve(new FakeConsumer(queue) as unknown as Consumer)
+      },
+      onMismatch: () => undefined,
+    })
+  }
+
+  /** The letters whose routing key is this. */
+  sentTo(routingKey: string): readonly Letter[] {
+    return this.letters.filter((letter) => letter.routingKey === routingKey)
+  }
+
+  /** Delivers a message to the consumer of a queue, whose name may be given by its beginning. */
+  deliver(queue: string, { content, properties }: Incoming): unknown {
+    const [, handler] = [...this.handlers].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
+    if (handler === undefined) throw new Error(`nobody consumes '${queue}'`)
+    const fields = { deliveryTag: 1, redelivered: false, exchange: '', routingKey: queue }
+    const message = new Message({ content, fields, properties })
+    return handler(message)
+  }
+
+  #publish(letter: Letter): Promise<void> {
+    this.letters.push(letter)
+    this.onPublish(letter)
+    if (!this.missing.has(letter.routingKey)) return Promise.resolve()
+    return Promise.reject(new UnroutableError('id', letter.exchange, letter.routingKey, 312, 'NO_ROUTE'))
+  }
+}
+
+class FakeConsumer {
+  readonly queue: string
+
+  constructor(queue: string) {
+    this.queue = queue
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+const done = (): Promise<unknown> => Promise.resolve({})
+const CHANNEL = {
+  ending: { on: () => undefined, value: undefined },
+  dismiss: () => undefined,
+  raw: {
+    assertExchange: done,
+    assertQueue: done,
+    bindQueue: done,
+    checkExchange: done,
+    checkQueue: done,
+    deleteQueue: done,
+  },
+}
+const SESSION = { isOpen: true, host: { name: 'h1:5672' }, openChannel: () => Promise.resolve(CHANNEL) }
