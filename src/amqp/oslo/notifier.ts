@@ -60,26 +60,36 @@ export class Notifier {
     return new Notifier(this.#port, this.#sender, { ...this.#options, ...changes })
   }
 
+  /** Emits a notification of the priority `audit`; see {@link Notifier.info}. */
   async audit(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('audit', context, eventType, payload, wait)
   }
 
+  /** Emits a notification of the priority `debug`; see {@link Notifier.info}. */
   async debug(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('debug', context, eventType, payload, wait)
   }
 
+  /**
+   * Emits a notification of the priority `info`: to the queue `<topic>.info` of each topic, where it waits for listeners.
+   *
+   * Resolves when the broker confirmed it. Rejects as `publish` does, after `retry` attempts or at `timeoutMs`.
+   */
   async info(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('info', context, eventType, payload, wait)
   }
 
+  /** Emits a notification of the priority `warn`; see {@link Notifier.info}. */
   async warn(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('warn', context, eventType, payload, wait)
   }
 
+  /** Emits a notification of the priority `error`; see {@link Notifier.info}. */
   async error(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('error', context, eventType, payload, wait)
   }
 
+  /** Emits a notification of the priority `critical`; see {@link Notifier.info}. */
   async critical(
     context: RequestContext | null,
     eventType: string,
@@ -89,6 +99,7 @@ export class Notifier {
     await this.#notify('critical', context, eventType, payload, wait)
   }
 
+  /** Emits a notification of the priority `sample`; see {@link Notifier.info}. */
   async sample(context: RequestContext | null, eventType: string, payload: unknown, wait?: WaitOptions): Promise<void> {
     await this.#notify('sample', context, eventType, payload, wait)
   }
