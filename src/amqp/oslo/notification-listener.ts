@@ -47,7 +47,7 @@ export interface NotificationListenerStatus {
   readonly failed: number
   /** Copies that were dropped. */
   readonly duplicates: number
-  /** Messages that were no notifications, and were dropped. */
+  /** Messages that were no notifications; rejected, so that a dead-letter exchange of their queue gets them. */
   readonly malformed: number
 }
 
@@ -66,6 +66,15 @@ const KNOWN = [
 ]
 const DEFAULT_BATCH_TIMEOUT_MS = 1000
 const DEFAULT_CONCURRENCY = 16
+const DEFAULT_MAX_REQUEUES = 5
+
+/** A delivery that no endpoint saw; an endpoint's own error is never one. */
+class Unreadable extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause })
+    this.name = 'Unreadable'
+  }
+}
 
 /** Listens to the queues of its endpoints' priorities. @internal */
 export class ManagedListener implements NotificationListener {
@@ -156,29 +165,31 @@ export class ManagedListener implements NotificationListener {
   }
 
   async #consume(queue: QueueSpec, declarer: Declarer, wait: WaitOptions): Promise<Consumer> {
-    const { batchSize = 1, maxRequeues, requeueDelayMs } = this.#options
+    const { batchSize = 1, maxRequeues = DEFAULT_MAX_REQUEUES, requeueDelayMs } = this.#options
     const concurrency = Math.max(this.#options.concurrency ?? DEFAULT_CONCURRENCY, batchSize)
     const subscription = subscriptionTo(queue, declarer, {
       prefetch: Math.max(this.#port.prefetch, concurrency),
       concurrency,
-      ...(maxRequeues === undefined ? {} : { maxRequeues }),
+      maxRequeues,
+      // Another delivery of what cannot be read would fare no better.
+      onFailure: ({ error, failures }) =>
+        error instanceof Unreadable || failures > maxRequeues ? 'reject' : 'requeue',
       ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
     })
     return this.#port.consume(subscription, (message) => this.#accept(message), wait)
   }
 
-  /** Rejects when the notification shall come again. */
+  /** Rejects when the notification shall come again, or cannot be read. */
   async #accept(message: Message): Promise<void> {
     let received: Received
     try {
       received = readNotification(decode(message))
     } catch (error) {
-      this.#drop(error)
-      return
+      throw this.#refuse(error)
     }
     const { id, unsafeInteger } = received
     if (unsafeInteger !== undefined && !this.#port.options.bigIntegers) {
-      this.#drop(new UnsafeIntegerError(unsafeInteger))
+      throw this.#refuse(new UnsafeIntegerError(unsafeInteger))
     } else if (id === undefined) {
       await this.#handle(received)
     } else if (!(await this.#seen.once(id, () => this.#handle(received)))) {
@@ -186,10 +197,12 @@ export class ManagedListener implements NotificationListener {
     }
   }
 
-  /** Another delivery would fare no better. */
-  #drop(error: unknown): void {
+  /** Counts a message that cannot be read, and returns why. */
+  #refuse(cause: unknown): Unreadable {
+    const error = toError(cause)
     this.#malformed += 1
-    diagnose('amqp', 'malformedMessage', { topic: this.#targets[0]?.topic, error: toError(error) })
+    diagnose('amqp', 'malformedMessage', { topic: this.#targets[0]?.topic, error })
+    return new Unreadable(error)
   }
 
   async #handle(received: Received): Promise<void> {

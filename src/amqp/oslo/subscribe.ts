@@ -9,7 +9,7 @@ import type { QueueSpec } from './queues.js'
 /** How a queue is consumed. @internal */
 export type ConsumeSettings = Pick<
   Subscription,
-  'acknowledge' | 'prefetch' | 'concurrency' | 'maxRequeues' | 'requeueDelayMs'
+  'acknowledge' | 'prefetch' | 'concurrency' | 'onFailure' | 'maxRequeues' | 'requeueDelayMs'
 >
 
 /** Making a quorum queue takes milliseconds, unless a node of it is frozen: then no other node makes it faster. */

@@ -202,6 +202,28 @@ describe('a listener', () => {
     await expect.poll(() => heard, POLL).toMatchObject([{ eventType: 'early' }])
   })
 
+  test('rejects what is no notification: once, to the dead-letter exchange of the queue', async () => {
+    const dead = uniqueName('dead')
+    const poison = ['no json', '[]', '{"oslo.version":"3.0","oslo.message":"{}"}']
+    await onNode(1, async (channel) => {
+      await channel.assertQueue(dead, { durable: true })
+      await channel.assertQueue(`${topic}.info`, {
+        durable: false,
+        arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead },
+      })
+    })
+    const listener = await transport.notificationListener([{ topic }], listenTo([]))
+    await onNode(1, async (channel) => {
+      for (const body of poison) {
+        channel.sendToQueue(`${topic}.info`, Buffer.from(body), { contentType: 'application/json' })
+      }
+      const count = async (): Promise<number> => (await channel.checkQueue(dead)).messageCount
+      await expect.poll(count, POLL).toBe(poison.length)
+      await channel.deleteQueue(dead)
+    })
+    expect(listener.status()).toMatchObject({ handled: 0, failed: 0, malformed: poison.length })
+  })
+
   test('drops what is no notification', async () => {
     const heard: Heard[] = []
     const listener = await transport.notificationListener([{ topic }], listenTo(heard))
