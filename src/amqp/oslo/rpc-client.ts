@@ -1,5 +1,5 @@
 import { InvalidOptionError } from '../../core/errors.js'
-import type { WaitOptions } from '../../core/time-limit.js'
+import { waitWithin, type WaitOptions } from '../../core/time-limit.js'
 import { abortReason } from '../../core/timing.js'
 import { UnroutableError } from '../errors.js'
 import { checkWait } from '../letter.js'
@@ -117,8 +117,8 @@ export class RpcClient {
       signal: options.signal,
       bigIntegers: port.options.bigIntegers,
       send: async (attempt, signal) => {
-        await replies.ready()
-        if (signal.aborted) throw abortReason(signal)
+        // The queue is for all calls: the end of one does not end its making, only the wait for it.
+        await waitWithin(replies.ready(), { signal }, () => abortReason(signal))
         await this.#send({ ...out, expirationMs: timeoutMs }, { timeoutMs: 2 * timeoutMs + 1000, signal }, attempt)
       },
       isIdempotent: options.idempotent === true,

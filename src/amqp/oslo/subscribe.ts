@@ -71,8 +71,7 @@ async function declareBeside(
   if (spec.arguments['x-queue-type'] === 'quorum') {
     const stop = new AbortController()
     const forget = session.ending.on((error) => stop.abort(error))
-    const beside = await port.sessionBeside(session, stop.signal)
-    forget()
+    const beside = await port.sessionBeside(session, stop.signal).finally(forget)
     if (beside !== undefined && (await declaredWithin(declarer.queue(beside, spec), beside))) return
   }
   await declarer.queue(session, spec)
