@@ -19,7 +19,7 @@ export interface HostStatus {
   readonly host: string
   /** `unknown` until it was tried. */
   readonly state: 'unknown' | 'up' | 'down'
-  /** Connections to it that are open: at most two, one for publishing and one for consuming. */
+  /** Connections to it that are open: one for publishing, one for consuming, or the one that stands by. */
   readonly connectionCount: number
   /** Attempts that failed since the last one that succeeded. */
   readonly failureCount: number

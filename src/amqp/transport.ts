@@ -1,5 +1,12 @@
 import { Client } from '../core/client.js'
-import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
+import {
+  ClosedError,
+  ConnectionLostError,
+  InvalidOptionError,
+  NoEndpointError,
+  TimeoutError,
+  toError,
+} from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
 import { Connection, type ConnectionRole } from './connection.js'
@@ -44,8 +51,8 @@ interface Loss {
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
  *
- * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
- * `failover` is reported, by the publishing one.
+ * Two connections, one for publishing and one for consuming, to the same host where possible, and a third one that stands
+ * by on another host. The client is usable, and `failover` is reported, by the publishing one.
  */
 export class AmqpTransport extends Client<AmqpEvents> {
   readonly #options: ResolvedTransportOptions
@@ -59,6 +66,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #liveness: Liveness
   #loss: Loss | undefined
   #hasConsumed = false
+  #hasStandby = false
 
   /** @internal */
   constructor(options: ResolvedTransportOptions) {
@@ -78,7 +86,11 @@ export class AmqpTransport extends Client<AmqpEvents> {
       whyWaiting: () => this.whyUnusable(),
       onServing: (session) => this.#onServing(session),
     })
-    this.#connections = { publisher: this.#connect('publisher'), consumer: this.#connect('consumer') }
+    this.#connections = {
+      publisher: this.#connect('publisher'),
+      consumer: this.#connect('consumer'),
+      standby: this.#connect('standby'),
+    }
     this.#liveness = this.#watch()
     this.#liveness.start()
     this.#connections.publisher.start()
@@ -122,6 +134,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       counters: this.#counters,
       memories: this.#memories,
       session: (signal) => this.#connections.consumer.next(signal),
+      standby: this.#connections.standby,
       spareSession: (signal) => this.#connections.consumer.openSpare(signal),
       onRefused: (session, what, error) => this.#onTopologyError(session, what, error),
       leave: (session, cause) => this.#connections.consumer.leave(session, cause),
@@ -199,16 +212,21 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.assertOpen()
     this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts))
     for (const connection of Object.values(this.#connections)) connection.reconsider()
+    this.#startStandby()
   }
 
   /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
   status(): TransportStatus {
-    const { publisher, consumer } = this.#connections
+    const { publisher, consumer, standby } = this.#connections
     const { messages, bytes, waiting } = this.#publisher.outbox
     return Object.freeze({
       state: this.state,
       vhost: this.#options.vhost,
-      connections: Object.freeze({ publisher: publisher.status(), consumer: consumer.status() }),
+      connections: Object.freeze({
+        publisher: publisher.status(),
+        consumer: consumer.status(),
+        standby: this.#hasStandby ? standby.status() : undefined,
+      }),
       hosts: this.#hosts.status(),
       outbox: Object.freeze({ messages, bytes, waiting }),
       counters: Object.freeze({ ...this.#counters }),
@@ -259,25 +277,51 @@ export class AmqpTransport extends Client<AmqpEvents> {
   }
 
   #connect(role: ConnectionRole): Connection {
-    const isPublisher = role === 'publisher'
     const listener = {
       onUp: (session: Session) => {
-        if (isPublisher) this.#publisher.attach(session)
-        else this.#onConsumerUp(session)
-        this.#reportBlocked(role, session)
+        if (role === 'publisher') this.#onPublisherUp(session)
+        else if (role === 'consumer') this.#onConsumerUp(session)
+        else this.#onStandbyUp(session)
+        if (role !== 'standby') this.#reportBlocked(role, session)
       },
       onDown: (session: Session, cause: Error) => {
-        if (isPublisher) this.#onPublisherDown(session, cause)
+        if (role === 'publisher') this.#onPublisherDown(session, cause)
       },
-      onRefused: (error: Error) => this.#onRefused(isPublisher, error),
+      onRefused: (error: Error) => this.#onRefused(role, error),
       onGivenUp: (error: Error) => this.destroy(error),
     }
-    const sibling = isPublisher ? 'consumer' : 'publisher'
-    return new Connection(role, this.#options, this.#hosts, listener, () => this.#connections[sibling].session?.host)
+    const hostOf = (other: ConnectionRole) => () => this.#connections[other].session?.host
+    const plan = {
+      publisher: { sibling: hostOf('consumer'), takeOver: () => this.#connections.standby.release() },
+      consumer: { sibling: hostOf('publisher') },
+      standby: { avoid: hostOf('publisher') },
+    }[role]
+    return new Connection(role, this.#options, this.#hosts, listener, plan)
+  }
+
+  /** As soon as there is another host to stand by on than the one that publishes. */
+  #startStandby(): void {
+    if (this.#hasStandby || !this.#options.standby || this.#hosts.hosts.length < 2) return
+    if (this.#connections.publisher.session === undefined) return
+    this.#hasStandby = true
+    this.#connections.standby.start()
+  }
+
+  #onPublisherUp(session: Session): void {
+    this.#publisher.attach(session)
+    this.#startStandby()
+    const { standby } = this.#connections
+    if (standby.session !== undefined) this.#onStandbyUp(standby.session)
+  }
+
+  /** On the publisher's host it would be lost with it. */
+  #onStandbyUp(session: Session): void {
+    if (session.host !== this.#connections.publisher.session?.host) return
+    session.cut(new ConnectionLostError(session.host.name, 'the publishing connection is on this host'))
   }
 
   #watch(): Liveness {
-    const { publisher, consumer } = this.#connections
+    const { publisher, consumer, standby } = this.#connections
     const consumers = this.#consumers
     return new Liveness(
       [
@@ -289,6 +333,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
             for (const one of consumers) one.reassure()
           },
         },
+        { session: () => standby.session, isWaiting: () => false },
       ],
       this.#options.heartbeatMs,
     )
@@ -338,11 +383,11 @@ export class AmqpTransport extends Client<AmqpEvents> {
     await onSession(next, run, { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late)
   }
 
-  #onRefused(isPublisher: boolean, error: Error): void {
-    if (isPublisher) {
+  #onRefused(role: ConnectionRole, error: Error): void {
+    if (role === 'publisher') {
       this.failReadiness(error)
       this.#publisher.refuse(error)
-    } else {
+    } else if (role === 'consumer') {
       for (const consumer of this.#consumers) consumer.refuse(error)
     }
   }
