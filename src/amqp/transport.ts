@@ -311,12 +311,15 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.#publisher.attach(session)
     this.#startStandby()
     const { standby } = this.#connections
-    if (standby.session !== undefined) this.#onStandbyUp(standby.session)
+    if (standby.session?.host === session.host) this.#onStandbyUp(standby.session)
   }
 
   /** On the publisher's host it would be lost with it. */
   #onStandbyUp(session: Session): void {
-    if (session.host !== this.#connections.publisher.session?.host) return
+    if (session.host !== this.#connections.publisher.session?.host) {
+      this.#publisher.prepare(session)
+      return
+    }
     session.cut(new ConnectionLostError(session.host.name, 'the publishing connection is on this host'))
   }
 
