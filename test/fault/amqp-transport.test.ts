@@ -17,7 +17,7 @@ async function broker(behaviour?: FakeBehaviour): Promise<FakeAmqp> {
 
 function transportTo(fakes: readonly FakeAmqp[], options: TransportOptions = {}): AmqpTransport {
   const hosts = fakes.map(({ address }) => address)
-  const transport = createTransport({ hosts, env: {}, failoverStrategy: 'round-robin', ...options })
+  const transport = createTransport({ hosts, env: {}, failoverStrategy: 'round-robin', standby: false, ...options })
   cleanups.push(() => transport.destroy())
   return transport
 }
