@@ -14,10 +14,13 @@ import { Session } from './session.js'
 import type { TlsOptions } from './tls.js'
 import { Waiters } from './waiters.js'
 
-/** What a connection is for. Publishing and consuming never share one: a blocked publisher would block consumers. */
-export type ConnectionRole = 'publisher' | 'consumer'
+/**
+ * What a connection is for. Publishing and consuming never share one: a blocked publisher would block consumers. The one
+ * that stands by, on another host, becomes the publisher when that is lost.
+ */
+export type ConnectionRole = 'publisher' | 'consumer' | 'standby'
 
-/** State of one of the two connections. */
+/** State of one connection. */
 export interface ConnectionStatus {
   readonly role: ConnectionRole
   readonly state: 'connecting' | 'connected' | 'closed'
@@ -39,6 +42,18 @@ export interface ConnectionListener {
   readonly onGivenUp: (error: Error) => void
 }
 
+/** How a connection goes with the others. @internal */
+export interface ConnectionPlan {
+  /** The host of the other connection, where this one goes first. */
+  readonly sibling?: () => Host | undefined
+  /** The host where this connection must not be. */
+  readonly avoid?: () => Host | undefined
+  /** False while this connection is not to be made. */
+  readonly isWanted?: () => boolean
+  /** A connection to go on with after a loss, instead of making one. */
+  readonly takeOver?: () => Session | undefined
+}
+
 /** A silent host is raced by the next one after this. @internal */
 export const HEDGE_MS = 300
 /** A connection that lived shorter than this is no sign that its host works. */
@@ -55,22 +70,27 @@ export class Connection {
   readonly #reconnector: Reconnector<Host, Session>
   readonly #sessions = new Waiters<Session>()
   readonly #stop = new AbortController()
+  readonly #plan: ConnectionPlan
+  readonly #maxRetries: number
   #refusedRounds = 0
   /** True while the last connection was a short one: its host is left, although the other connection may be there. */
   #isFlapping = false
   #session: Session | undefined
   #left: Host | undefined
   #since = Date.now()
+  #handOver: (() => void) | undefined
 
-  /** `sibling` is the host of the other connection, where this one goes first. */
   constructor(
     role: ConnectionRole,
     options: ResolvedTransportOptions,
     hosts: HostBook,
     listener: ConnectionListener,
-    sibling: () => Host | undefined,
+    plan: ConnectionPlan,
   ) {
     this.role = role
+    this.#plan = plan
+    // Nothing depends on the one that stands by, and so nothing ends with it.
+    this.#maxRetries = role === 'standby' ? Infinity : options.maxRetries
     this.#options = options
     this.#hosts = hosts
     this.#listener = listener
@@ -78,14 +98,17 @@ export class Connection {
       dial: (host, signal) => this.#dial(host, signal),
       discard,
       order: (last) => {
-        const other = sibling()
-        return hosts.order(last, this.#isFlapping || other === this.#left ? undefined : other)
+        if (plan.isWanted?.() === false) return []
+        const other = plan.sibling?.()
+        const avoided = plan.avoid?.()
+        const order = hosts.order(last, this.#isFlapping || other === this.#left ? undefined : other)
+        return avoided === undefined ? order : order.filter((host) => host !== avoided)
       },
       connectTimeoutMs: options.connectTimeoutMs,
       hedgeMs: HEDGE_MS,
       splayMs: options.reconnectSplayMs,
       roundDelay: (round, errors) => this.#roundDelay(round, errors),
-      maxRounds: options.maxRetries + 1,
+      maxRounds: this.#maxRetries + 1,
       isFatal: (error) => refusalIn(error) !== undefined,
       onAttemptFailed: (host, error) => {
         if (!this.#stop.signal.aborted) hosts.attemptFailed(host, error)
@@ -127,6 +150,17 @@ export class Connection {
     session.cut(new ConnectionLostError(session.host.name, cause.message, { cause }))
   }
 
+  /** Gives the connection away, alive, and makes another one. */
+  release(): Session | undefined {
+    const session = this.#session
+    if (session?.isOpen !== true) return undefined
+    this.#session = undefined
+    this.#sessions.clear()
+    this.#since = Date.now()
+    this.#handOver?.()
+    return session
+  }
+
   /** Opens a connection beside this one, for the caller alone, to the host that would be tried next. */
   async openSpare(signal: AbortSignal): Promise<Session> {
     const next = this.#hosts.order(undefined, undefined)[0]
@@ -136,6 +170,11 @@ export class Connection {
     const late = (elapsedMs: number): Error => new TimeoutError('connect', elapsedMs, host.name)
     const limit = { timeoutMs: this.#options.connectTimeoutMs, signal }
     return waitWithin(this.#dial(host, dial.signal), limit, late, (reason) => dial.abort(reason))
+  }
+
+  /** Makes the next attempt now. */
+  hurry(): void {
+    this.#reconnector.hurry()
   }
 
   /** The host list has changed: leaves a host that is not in it, and looks at new ones at once. */
@@ -183,12 +222,14 @@ export class Connection {
     const isStopped = (): boolean => signal.aborted
     while (!isStopped()) {
       try {
-        const { connection } = await this.#reconnector.connect()
-        await this.#use(connection)
+        const heir = this.#plan.takeOver?.()
+        if (heir !== undefined) this.#reconnector.adopt({ host: heir.host, connection: heir })
+        const session = heir ?? (await this.#reconnector.connect()).connection
+        await this.#use(session, heir === undefined)
       } catch (error) {
         if (isStopped()) return
         const refusal = error instanceof NoEndpointError ? undefined : refusalIn(error)
-        if (refusal === undefined || this.#refusedRounds >= this.#options.maxRetries) {
+        if (refusal === undefined || this.#refusedRounds >= this.#maxRetries) {
           this.#listener.onGivenUp(toError(error))
           return
         }
@@ -209,7 +250,7 @@ export class Connection {
     return backoffDelay(round, { initialMs: retryIntervalMs, addMs: retryBackoffMs, maxMs: retryIntervalMaxMs })
   }
 
-  async #use(session: Session): Promise<void> {
+  async #use(session: Session, isNew: boolean): Promise<void> {
     if (this.#stop.signal.aborted) {
       session.cut(toError(this.#stop.signal.reason))
       return
@@ -221,9 +262,11 @@ export class Connection {
     this.#refusedRounds = 0
     this.#session = session
     this.#since = Date.now()
-    this.#hosts.connected(session.host)
+    if (isNew) this.#hosts.connected(session.host)
     await new Promise<void>((resolve) => {
+      this.#handOver = resolve
       session.ending.on((cause) => {
+        if (this.#session !== session) return
         this.#lose(session, cause)
         resolve()
       })

@@ -63,6 +63,11 @@ export interface ConsumerContext {
   readonly memories: QueueMemories
   /** The session to consume on, as soon as there is one. */
   readonly session: (signal: AbortSignal) => Promise<Session>
+  /** The connection that stands by on another host, while there is one. It may become the one that publishes. */
+  readonly standby: {
+    readonly session: Session | undefined
+    next(signal: AbortSignal): Promise<Session>
+  }
   /** A session that is nobody else's, to try on it what may end it; the caller closes it. */
   readonly spareSession: (signal: AbortSignal) => Promise<Session>
   /** The broker refuses the queue since now. */

@@ -19,7 +19,7 @@ export interface HostStatus {
   readonly host: string
   /** `unknown` until it was tried. */
   readonly state: 'unknown' | 'up' | 'down'
-  /** Connections to it that are open: at most two, one for publishing and one for consuming. */
+  /** Connections to it that are open: one for publishing, one for consuming, or the one that stands by. */
   readonly connectionCount: number
   /** Attempts that failed since the last one that succeeded. */
   readonly failureCount: number
@@ -101,9 +101,10 @@ export class HostBook {
       this.#order = dialOrder(this.hosts, last, this.#strategy, this.#random)
     }
     const rank = (host: Host): number => {
-      const { failureCount = 0, lastError } = this.#records.get(host) ?? {}
+      const { failureCount = 0, lastError, state } = this.#records.get(host) ?? {}
       if (isUnable(lastError)) return 3
-      return host === sibling ? 0 : failureCount === 0 ? 1 : 2
+      if (host === sibling) return 0
+      return failureCount === 0 && state !== 'down' ? 1 : 2
     }
     const ranked = this.#order.map((host) => ({ host, rank: host === last && host !== sibling ? 3 : rank(host) }))
     return ranked.sort((a, b) => a.rank - b.rank).map(({ host }) => host)

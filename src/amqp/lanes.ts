@@ -41,7 +41,10 @@ export class Lanes {
   readonly #patience = new Patience()
   readonly #retired = new Set<Lane>()
   #session: Session | undefined
+  #spare: Lane | undefined
+  #spareSession: Session | undefined
   #current: Lane | undefined
+  #promoted: Lane | undefined
   #isOpening = false
   #renewals = 0
   #renewal: NodeJS.Timeout | undefined
@@ -58,6 +61,11 @@ export class Lanes {
     return this.#current
   }
 
+  /** The channel on the connection that stands by, unless the broker takes no messages there. */
+  get spare(): Lane | undefined {
+    return this.#spareSession?.blockedReason === undefined ? this.#spare : undefined
+  }
+
   /** True while the broker owes a confirmation. */
   get isWaiting(): boolean {
     return (this.#current?.inFlightCount ?? 0) > 0 || this.#retired.size > 0
@@ -65,11 +73,11 @@ export class Lanes {
 
   /** True if the channel leaves its messages without a verdict for longer than is worth waiting. */
   isNeglectful(lane: Lane): boolean {
-    return lane.neglectedMs >= this.#patience.ms(now(), lane.wasRefused)
+    return lane.neglectedMs >= this.#patience.ms(now(), lane.wasRefused, lane === this.#promoted)
   }
 
-  /** Uses a new connection; `isFailover` when there was one before. */
-  attach(session: Session, isFailover: boolean): void {
+  /** Uses a new connection; `isFailover` when there was one before, `isWarm` when the spare channel was used. */
+  attach(session: Session, isFailover: boolean, isWarm: boolean): void {
     if (isFailover) {
       this.#patience.onFailover(now())
       this.#window.restart(WINDOW_AFTER_LOSS)
@@ -81,7 +89,35 @@ export class Lanes {
     this.#renewals = 0
     this.#failedOpenings = 0
     this.#stopTimers()
-    void this.#open(session)
+    const spare = this.#spareSession === session ? this.#spare : undefined
+    if (spare === undefined) {
+      void this.#open(session)
+      return
+    }
+    this.#spare = undefined
+    this.#promoted = isWarm ? spare : undefined
+    this.#use(session, spare)
+  }
+
+  /** Keeps a channel open on a connection that stands by; `onSpare` is told when there is a fresh one. */
+  async prepare(session: Session, onSpare: () => void): Promise<void> {
+    this.#spareSession = session
+    const channel = await session.openConfirmChannel().catch(() => undefined)
+    if (channel === undefined) return
+    if (this.#isClosed || this.#spareSession !== session || this.#session === session) {
+      channel.dismiss()
+      return
+    }
+    const lane = this.#make(session, channel)
+    this.#spare = lane
+    onSpare()
+    // An innocent one is not missed for long; one that was refused comes back with the same pause.
+    channel.ending.on(() => {
+      if (this.#spare === lane) this.#spare = undefined
+      if (this.#isClosed || !session.isOpen || this.#session === session) return
+      const timer = setTimeout(() => void this.prepare(session, onSpare), REOPEN_PAUSE.maxMs).unref()
+      session.ending.on(() => clearTimeout(timer))
+    })
   }
 
   /** The broker takes messages again: until now it could not confirm any. */
@@ -115,19 +151,19 @@ export class Lanes {
     try {
       const channel = await session.openConfirmChannel()
       this.#isOpening = false
-      if (channel.isOpen) this.#use(session, channel)
+      if (channel.isOpen) this.#use(session, this.#make(session, channel))
       else if (session.isOpen) this.#reopen(session)
     } catch {
       this.#isOpening = false
       this.#reopen(session)
     }
     // Another connection took over meanwhile.
-    if (this.#session !== undefined && this.#session !== session) void this.#open(this.#session)
+    const isOther = this.#session !== session && this.#current === undefined
+    if (this.#session !== undefined && isOther) void this.#open(this.#session)
   }
 
-  #use(session: Session, channel: Lane['channel']): void {
-    this.#failedOpenings = 0
-    const { onConfirmed, onRefused, onReturned, onRoom, onOpened } = this.#listener
+  #make(session: Session, channel: Lane['channel']): Lane {
+    const { onConfirmed, onRefused, onReturned, onRoom } = this.#listener
     const lane: Lane = new Lane(channel, this.#window, {
       onConfirmed,
       onRefused: (entry) => {
@@ -139,13 +175,18 @@ export class Lanes {
       onRoom,
       onEnded: (entries, end) => this.#onEnded(session, lane, entries, end),
     })
+    return lane
+  }
+
+  #use(session: Session, lane: Lane): void {
+    this.#failedOpenings = 0
     const old = this.#current
     this.#current = lane
     if (old?.channel.isOpen === true) {
       this.#retired.add(old)
       old.retire()
     }
-    onOpened(session)
+    this.#listener.onOpened(session)
   }
 
   /**

@@ -85,6 +85,12 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
    * @default 16_777_216
    */
   maxMessageBytes?: number
+  /**
+   * Keeps a third connection, to another host than the one that publishes, which takes over at once when that is lost.
+   * It costs one connection more per transport; with one host there is none.
+   * @default true
+   */
+  standby?: boolean
   /** Unacknowledged messages per consumer; 0 means the default, there is no consumer without a limit. @default 64 */
   prefetch?: number
   /** Source address of the sockets, for machines with several networks. */
@@ -112,6 +118,7 @@ export interface ResolvedTransportOptions {
   readonly maxOutboxBytes: number
   readonly overflow: 'reject' | 'wait'
   readonly maxMessageBytes: number
+  readonly standby: boolean
   readonly prefetch: number
   readonly localAddress: string | undefined
   readonly connectionName: string
@@ -152,6 +159,7 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
     maxOutboxBytes: reader.integer('maxOutboxBytes', 16 * 1024 * 1024, { min: 1 }),
     overflow: reader.oneOf('overflow', ['reject', 'wait'], 'reject'),
     maxMessageBytes: reader.integer('maxMessageBytes', 16 * 1024 * 1024, { min: 1 }),
+    standby: reader.boolean('standby', true),
     prefetch: reader.integer('prefetch', DEFAULT_PREFETCH, { max: 65_535 }) || DEFAULT_PREFETCH,
     localAddress: resolveLocalAddress(reader),
     connectionName: reader.string('connectionName', 'openstack-ha'),

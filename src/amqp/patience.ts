@@ -45,8 +45,12 @@ export class Patience {
     this.#hotUntil = Math.min(this.#hotUntil, at)
   }
 
-  /** The patience at a time, in milliseconds, with a channel on which a message was refused or none. */
-  ms(at: number, wasRefused: boolean): number {
+  /**
+   * The patience at a time, in milliseconds, with a channel on which a message was refused or none. One that was warm
+   * before the failover is served as soon as there is a leader, and a fresh one would not be.
+   */
+  ms(at: number, wasRefused: boolean, isWarm = false): number {
+    if (isWarm && !wasRefused) return PATIENCE_MS
     if (at - this.#failoverAt < TROUBLE_MS) {
       return wasRefused || at < this.#hotUntil ? HOT_PATIENCE_MS : TROUBLE_PATIENCE_MS
     }

@@ -11,6 +11,7 @@ import { Outbox } from './outbox.js'
 import { Refused } from './refused.js'
 import type { Session } from './session.js'
 import type { Topology } from './topology.js'
+import { Warming } from './warming.js'
 
 /**
  * After a reconnect a node may not know its queues yet: after a restart of all nodes it took seconds in which messages
@@ -47,6 +48,10 @@ export class Publisher {
   readonly #careful: Careful
   readonly #refused = new Refused((entry) => {
     this.#outbox.append(entry)
+    this.#pump()
+  })
+  readonly #warming = new Warming((entry) => {
+    this.#outbox.putBack([entry])
     this.#pump()
   })
   readonly #check: NodeJS.Timeout
@@ -134,7 +139,16 @@ export class Publisher {
       if (this.#session === session) this.#session = undefined
     })
     this.#careful.attach(session)
-    this.#lanes.attach(session, this.#hasServed)
+    // What is in flight on the channel that takes over stays there.
+    const held = this.#warming.abandon()
+    if (held !== undefined) this.#outbox.putBack([held])
+    this.#warming.stop()
+    this.#lanes.attach(session, this.#hasServed, this.#warming.isWarm)
+  }
+
+  /** Uses a connection that stands by: once it is attached, its channel is ready. */
+  prepare(session: Session): void {
+    void this.#lanes.prepare(session, () => this.#warming.cool())
   }
 
   /** Rejects what was never sent: the servers refuse us, and waiting does not mend that. */
@@ -151,6 +165,7 @@ export class Publisher {
   close(reasonFor: (mayBeStored: boolean) => Error): void {
     clearInterval(this.#check)
     this.#lanes.close()
+    this.#warming.stop()
     this.#refused.close()
     this.#careful.close()
     this.#session = undefined
@@ -188,12 +203,16 @@ export class Publisher {
 
   /** What was overtaken goes behind the others: its queue may be without a leader, while theirs work. */
   #onLost(entries: readonly Entry[], isOvertaken: boolean): void {
+    for (const entry of entries) this.#warming.onVerdict(entry, false)
+    const held = this.#warming.abandon()
+    if (held !== undefined) this.#outbox.putBack([held])
     if (isOvertaken) for (const entry of entries) this.#outbox.append(entry)
     else this.#outbox.putBack(entries)
   }
 
   /** The broker names the exchange it refused, or nobody: then each message in flight has to be tried alone. */
   #suspect(entries: readonly Entry[], error: Error): void {
+    for (const entry of entries) this.#warming.onVerdict(entry, false)
     const exchange = refusedExchange(error)
     const named = exchange === undefined ? [] : entries.filter(({ letter }) => letter.exchange === exchange)
     if (exchange === undefined || named.length === 0) {
@@ -210,13 +229,27 @@ export class Publisher {
     this.#isPumping = true
     const lane = this.#lanes.current
     while (lane?.hasRoom === true && this.#session?.blockedReason === undefined) {
+      if (this.#warming.isRunning && !this.#goOnWarming()) break
       const entry = this.#outbox.take()
       if (entry === undefined) break
       if (entry.isSettled) this.#outbox.release(entry)
       else if (this.#careful.wants(entry)) this.#careful.add(entry)
+      else if (this.#mayWarm() && this.#warming.wants(entry)) this.#warming.begin(entry)
       else this.#send(lane, entry)
     }
     this.#isPumping = false
+  }
+
+  #mayWarm(): boolean {
+    const isUsable = this.#lanes.spare?.hasRoom === true && this.#refused.size === 0
+    return isUsable && now() >= this.#recoveringUntil
+  }
+
+  /** True when the others need not wait any more. */
+  #goOnWarming(): boolean {
+    const { spare } = this.#lanes
+    if (spare !== undefined && !this.isWaiting) this.#warming.send(spare, (lane, entry) => this.#send(lane, entry))
+    return !this.#warming.isRunning
   }
 
   #send(lane: Lane, entry: Entry): void {
@@ -230,6 +263,7 @@ export class Publisher {
   }
 
   #confirm(entry: Entry): void {
+    this.#warming.onVerdict(entry, true)
     if (entry.wasRepeated) this.#lanes.onLateConfirm()
     if (entry.returned !== undefined && now() < this.#recoveringUntil) {
       this.#postpone(entry)
@@ -242,6 +276,7 @@ export class Publisher {
 
   /** A refusal is temporary as a rule (the queue has no leader yet, is full): tried again until the caller's limit. */
   #retryLater(entry: Entry): void {
+    this.#warming.onVerdict(entry, false)
     this.#options.counters.nacked += 1
     this.#postpone(entry)
   }

@@ -13,6 +13,10 @@ export class Refused {
     this.#onDue = onDue
   }
 
+  get size(): number {
+    return this.#timers.size
+  }
+
   /** Keeps a message that was refused `refusals` times by now. */
   add(entry: Entry, refusals: number): void {
     this.#timers.set(

@@ -11,8 +11,12 @@ import type { ResolvedTransportOptions } from './options.js'
 export interface TransportStatus {
   readonly state: ClientState
   readonly vhost: string
-  /** The connection that publishes and the one that consumes. */
-  readonly connections: { readonly publisher: ConnectionStatus; readonly consumer: ConnectionStatus }
+  /** The connection that publishes, the one that consumes, and the one that stands by, if there is one. */
+  readonly connections: {
+    readonly publisher: ConnectionStatus
+    readonly consumer: ConnectionStatus
+    readonly standby: ConnectionStatus | undefined
+  }
   readonly hosts: readonly HostStatus[]
   /** Messages that were published and have no verdict yet, and how many more wait for room (`overflow: 'wait'`). */
   readonly outbox: { readonly messages: number; readonly bytes: number; readonly waiting: number }

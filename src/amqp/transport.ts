@@ -2,7 +2,8 @@ import { Client } from '../core/client.js'
 import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
 import { abortReason, now } from '../core/timing.js'
-import { Connection, type ConnectionRole } from './connection.js'
+import type { ConnectionRole } from './connection.js'
+import { Connections } from './connections.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
 import { resolveDeclarations, type Declarations } from './declaration.js'
@@ -57,8 +58,8 @@ interface Loss {
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
  *
- * Two connections, one for publishing and one for consuming, to the same host where possible. The client is usable, and
- * `failover` is reported, by the publishing one.
+ * Two connections, one for publishing and one for consuming, to the same host where possible, and a third one that stands
+ * by on another host. The client is usable, and `failover` is reported, by the publishing one.
  */
 export class AmqpTransport extends Client<AmqpEvents> {
   readonly #options: ResolvedTransportOptions
@@ -68,7 +69,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #consumers = new Set<ManagedConsumer>()
   readonly #memories = new QueueMemories()
   readonly #publisher: Publisher
-  readonly #connections: Readonly<Record<ConnectionRole, Connection>>
+  readonly #connections: Connections
   readonly #liveness: Liveness
   readonly #messaging: Messaging
   #loss: Loss | undefined
@@ -92,12 +93,18 @@ export class AmqpTransport extends Client<AmqpEvents> {
       whyWaiting: () => this.whyUnusable(),
       onServing: (session) => this.#onServing(session),
     })
-    this.#connections = { publisher: this.#connect('publisher'), consumer: this.#connect('consumer') }
+    this.#connections = new Connections(options, this.#hosts, {
+      onUp: (role, session) => this.#onUp(role, session),
+      onDown: (role, session, cause) => {
+        if (role === 'publisher') this.#onPublisherDown(session, cause)
+      },
+      onRefused: (role, error) => this.#onRefused(role, error),
+      onGivenUp: (error) => this.destroy(error),
+    })
     this.#messaging = new Messaging(this.#port())
     this.#liveness = this.#watch()
     this.#liveness.start()
-    this.#connections.publisher.start()
-    this.#connections.consumer.start()
+    this.#connections.start()
   }
 
   /**
@@ -184,6 +191,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       counters: this.#counters,
       memories: this.#memories,
       session: (signal) => this.#connections.consumer.next(signal),
+      standby: this.#connections.standby,
       spareSession: (signal) => this.#connections.consumer.openSpare(signal),
       onRefused: (session, what, error) => this.#onTopologyError(session, what, error),
       leave: (session, cause) => this.#connections.consumer.leave(session, cause),
@@ -260,17 +268,16 @@ export class AmqpTransport extends Client<AmqpEvents> {
   setHosts(hosts: TransportOptions['hosts']): void {
     this.assertOpen()
     this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts))
-    for (const connection of Object.values(this.#connections)) connection.reconsider()
+    this.#connections.reconsider()
   }
 
   /** What the transport does at present and has done so far: a frozen snapshot without passwords. */
   status(): TransportStatus {
-    const { publisher, consumer } = this.#connections
     const { messages, bytes, waiting } = this.#publisher.outbox
     return Object.freeze({
       state: this.state,
       vhost: this.#options.vhost,
-      connections: Object.freeze({ publisher: publisher.status(), consumer: consumer.status() }),
+      connections: this.#connections.status(),
       hosts: this.#hosts.status(),
       outbox: Object.freeze({ messages, bytes, waiting }),
       counters: Object.freeze({ ...this.#counters }),
@@ -306,7 +313,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
     // Handlers first, the outbox after them: what they published before the end still goes out.
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
     await this.#publisher.flush()
-    await Promise.all(Object.values(this.#connections).map((connection) => connection.finish()))
+    await this.#connections.finish()
   }
 
   protected override teardown(reason: ClosedError): void {
@@ -314,29 +321,18 @@ export class AmqpTransport extends Client<AmqpEvents> {
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
     this.#messaging.close(reason)
-    for (const connection of Object.values(this.#connections)) connection.close(reason)
+    this.#connections.close(reason)
   }
 
-  #connect(role: ConnectionRole): Connection {
-    const isPublisher = role === 'publisher'
-    const listener = {
-      onUp: (session: Session) => {
-        if (isPublisher) this.#publisher.attach(session)
-        else this.#onConsumerUp(session)
-        this.#reportBlocked(role, session)
-      },
-      onDown: (session: Session, cause: Error) => {
-        if (isPublisher) this.#onPublisherDown(session, cause)
-      },
-      onRefused: (error: Error) => this.#onRefused(isPublisher, error),
-      onGivenUp: (error: Error) => this.destroy(error),
-    }
-    const sibling = isPublisher ? 'consumer' : 'publisher'
-    return new Connection(role, this.#options, this.#hosts, listener, () => this.#connections[sibling].session?.host)
+  #onUp(role: ConnectionRole, session: Session): void {
+    if (role === 'publisher') this.#publisher.attach(session)
+    else if (role === 'consumer') this.#onConsumerUp(session)
+    else this.#publisher.prepare(session)
+    if (role !== 'standby') this.#reportBlocked(role, session)
   }
 
   #watch(): Liveness {
-    const { publisher, consumer } = this.#connections
+    const { publisher, consumer, standby } = this.#connections
     const consumers = this.#consumers
     return new Liveness(
       [
@@ -348,6 +344,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
             for (const one of consumers) one.reassure()
           },
         },
+        { session: () => standby.session, isWaiting: () => false },
       ],
       this.#options.heartbeatMs,
     )
@@ -420,11 +417,11 @@ export class AmqpTransport extends Client<AmqpEvents> {
     await onSession(next, run, { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late)
   }
 
-  #onRefused(isPublisher: boolean, error: Error): void {
-    if (isPublisher) {
+  #onRefused(role: ConnectionRole, error: Error): void {
+    if (role === 'publisher') {
       this.failReadiness(error)
       this.#publisher.refuse(error)
-    } else {
+    } else if (role === 'consumer') {
       for (const consumer of this.#consumers) consumer.refuse(error)
     }
   }

@@ -56,6 +56,12 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
     return this.#running
   }
 
+  /** Takes note of a connection that came from elsewhere: the next loss is that one's. */
+  adopt(last: Connected<H, C>): void {
+    this.#last = last
+    this.#connectedAt = now()
+  }
+
   /** Ends the pause between two rounds: the hosts are others now. */
   hurry(): void {
     this.#pause?.abort()
@@ -84,7 +90,8 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
         return winner
       }
       const { isFatal, maxRounds = Infinity, roundDelay } = this.#options
-      const isHopeless = isFatal !== undefined && this.#last === undefined && race.errors.every(isFatal)
+      const isFirst = this.#last === undefined && race.errors.length > 0
+      const isHopeless = isFatal !== undefined && isFirst && race.errors.every(isFatal)
       if (isHopeless) throw race.errors.at(-1) ?? new Error('bug: a round without hosts')
       if (round >= maxRounds) throw new NoEndpointError(`no host answered in ${round} rounds`, race.errors)
       await this.#rest(roundDelay(round, race.errors))

@@ -24,7 +24,7 @@ async function broker(behaviour?: FakeBehaviour): Promise<FakeAmqp> {
 
 function transportTo(fakes: readonly FakeAmqp[], options: TransportOptions = {}): AmqpTransport {
   const hosts = fakes.map(({ address }) => address)
-  const transport = createTransport({ hosts, env: {}, failoverStrategy: 'round-robin', ...options })
+  const transport = createTransport({ hosts, env: {}, failoverStrategy: 'round-robin', standby: false, ...options })
   cleanups.push(() => transport.destroy())
   return transport
 }
@@ -61,6 +61,7 @@ describe('a handshake', () => {
         hosts: [bad.address, good.address],
         env: {},
         failoverStrategy: 'round-robin',
+        standby: false,
       })
       const startedAt = performance.now()
       await transport.ready()

@@ -125,7 +125,7 @@ describe('a publish', () => {
 
   test('waits while the broker is blocked, without a failover, and goes out after that', async () => {
     const [first, second] = [await broker(), await broker()]
-    const transport = await transportTo([first, second])
+    const transport = await transportTo([first, second], { standby: false })
     first.block()
     await expect.poll(() => transport.status().connections.publisher.isBlocked).toBe(true)
     const all = publishAll(transport, ['a', 'b'])

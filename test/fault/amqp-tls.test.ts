@@ -69,7 +69,14 @@ async function cutter(
 
 function transportTo(ports: readonly number[], options: TransportOptions = {}): AmqpTransport {
   const hosts = ports.map((port) => ({ host: '127.0.0.1', port }))
-  const transport = createTransport({ hosts, env: {}, failoverStrategy: 'round-robin', tls, ...options })
+  const transport = createTransport({
+    hosts,
+    env: {},
+    failoverStrategy: 'round-robin',
+    standby: false,
+    tls,
+    ...options,
+  })
   cleanups.push(() => transport.destroy())
   return transport
 }
@@ -98,6 +105,7 @@ describe('over TLS', () => {
         hosts: [relay.port, good.port].map((port) => ({ host: '127.0.0.1', port })),
         env: {},
         failoverStrategy: 'round-robin',
+        standby: false,
         tls,
       })
       const startedAt = performance.now()

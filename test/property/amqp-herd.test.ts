@@ -81,7 +81,7 @@ async function attemptsAfterLoss(clients: number): Promise<readonly { readonly h
 }
 
 test(
-  '1,000 clients that lose one broker, both connections counted: at most 15 % of the attempts in any 100 ms',
+  '1,000 clients that lose one broker, all three connections counted: at most 15 % of the attempts in any 100 ms',
   { timeout: 90_000 },
   async () => {
     const attempts: { readonly host: string; readonly at: number }[] = []
@@ -90,8 +90,8 @@ test(
       attempts.push(...(await attemptsAfterLoss(GROUP)))
       reset()
     }
-    // One attempt for each connection: nobody asks the dead one first.
-    expect(attempts).toHaveLength(2 * CLIENTS)
+    // One attempt for each connection: nobody asks the dead one first, and the one that stands by goes elsewhere.
+    expect(attempts).toHaveLength(3 * CLIENTS)
     expect(Math.max(...attempts.map(({ at }) => at))).toBeLessThanOrEqual(1010)
     const busiest = Math.max(
       ...attempts.map(({ at: begin }) => attempts.filter(({ at }) => at >= begin && at < begin + 100).length),
@@ -101,7 +101,7 @@ test(
     )
     expect(busiest / attempts.length).toBeLessThanOrEqual(0.15)
     const second = attempts.filter(({ host }) => host === HOSTS[1]).length
-    expect(Math.abs(second - CLIENTS)).toBeLessThan(300)
+    expect(Math.abs(second - 1.5 * CLIENTS)).toBeLessThan(300)
   },
 )
 

@@ -82,9 +82,9 @@ describe('credentials', () => {
     }
     const transport = open({ credentials, password: 'not used' })
     await transport.ready()
-    await expect.poll(() => asked.length, POLL).toBe(2)
+    await expect.poll(() => asked.length, POLL).toBe(3)
     await reset('rabbit', nodeInUse(transport))
-    await expect.poll(() => asked.length, POLL).toBeGreaterThanOrEqual(4)
+    await expect.poll(() => asked.length, POLL).toBeGreaterThanOrEqual(5)
     await transport.ready()
     for (const host of asked) expect(names.map((name) => `${name}:5672`)).toContain(host)
   })

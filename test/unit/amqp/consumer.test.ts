@@ -48,6 +48,7 @@ async function consume(subscription: Partial<Subscription> = {}): Promise<void> 
     counters: newCounters(),
     memories: new QueueMemories(),
     session: () => Promise.resolve(session),
+    standby: { session: undefined, next: () => Promise.reject(new Error('none stands by')) },
     spareSession: () => {
       const one = stubSession()
       spare.push(one)

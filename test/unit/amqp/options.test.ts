@@ -32,6 +32,7 @@ describe('the options of a transport', () => {
       maxOutboxBytes: 16 * 1024 * 1024,
       overflow: 'reject',
       maxMessageBytes: 16_777_216,
+      standby: true,
       prefetch: 64,
       localAddress: undefined,
       connectionName: 'openstack-ha',
