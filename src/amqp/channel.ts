@@ -18,6 +18,12 @@ export interface ChannelEnd {
 export class Channel {
   readonly raw: DriverChannel
   readonly ending: Ending<ChannelEnd> = new Ending()
+  /** Messages that were delivered on it. */
+  deliveredCount = 0
+  #unsettledCount = 0
+  /** Acknowledgements since the broker last delivered. */
+  #unheardCount = 0
+  #onSettled: (() => void) | undefined
 
   constructor(raw: DriverChannel, hostName: string) {
     this.raw = raw
@@ -29,6 +35,46 @@ export class Channel {
 
   get isOpen(): boolean {
     return !this.ending.hasCome
+  }
+
+  /** True while more messages should come: some were acknowledged and nothing came since. */
+  get isExpecting(): boolean {
+    return this.isOpen && this.#unheardCount > 0
+  }
+
+  /** True while every message that was delivered has its verdict, so that nothing keeps the broker from delivering. */
+  get isSettled(): boolean {
+    return this.#unsettledCount === 0
+  }
+
+  /** A message came. */
+  delivered(): void {
+    this.deliveredCount += 1
+    this.#unsettledCount += 1
+    this.#unheardCount = 0
+  }
+
+  /** Tells the broker what became of a message; false when the channel has ended. */
+  settle(run: () => void): boolean {
+    if (!this.isOpen || !this.attempt(run)) return false
+    this.#unsettledCount -= 1
+    this.#unheardCount += 1
+    if (this.#unsettledCount === 0) this.#onSettled?.()
+    return true
+  }
+
+  /** Resolves when every message has its verdict, or the channel has ended. */
+  async settled(): Promise<void> {
+    if (!this.isOpen || this.isSettled) return
+    await new Promise<void>((resolve) => {
+      this.#onSettled = resolve
+      this.ending.on(() => resolve())
+    })
+  }
+
+  /** The host has shown that it lives: its silence only means that the queue is empty. */
+  reassure(): void {
+    this.#unheardCount = 0
   }
 
   /** Closes the channel without waiting: nobody needs the answer, and a silent broker would never give one. */

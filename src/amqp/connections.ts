@@ -27,7 +27,7 @@ export class Connections {
   readonly #isStandbyWanted: boolean
   readonly #hosts: HostBook
   readonly #listener: ConnectionsListener
-  #hasStandby = false
+  #isStandbyStarted = false
 
   constructor(options: ResolvedTransportOptions, hosts: HostBook, listener: ConnectionsListener) {
     this.#isStandbyWanted = options.standby
@@ -53,6 +53,11 @@ export class Connections {
     })
   }
 
+  /** True if a connection stands by, or will when there is one that publishes. */
+  get hasStandby(): boolean {
+    return this.#isStandbyWanted && this.#hosts.hosts.length > 1
+  }
+
   start(): void {
     this.publisher.start()
     this.consumer.start()
@@ -68,7 +73,7 @@ export class Connections {
     return Object.freeze({
       publisher: this.publisher.status(),
       consumer: this.consumer.status(),
-      standby: this.#hasStandby ? this.standby.status() : undefined,
+      standby: this.#isStandbyStarted ? this.standby.status() : undefined,
     })
   }
 
@@ -106,9 +111,8 @@ export class Connections {
 
   /** As soon as there is another host to stand by on than the one that publishes. */
   #startStandby(): void {
-    if (this.#hasStandby || !this.#isStandbyWanted || this.#hosts.hosts.length < 2) return
-    if (this.publisher.session === undefined) return
-    this.#hasStandby = true
+    if (this.#isStandbyStarted || !this.hasStandby || this.publisher.session === undefined) return
+    this.#isStandbyStarted = true
     this.standby.start()
   }
 }

@@ -49,8 +49,6 @@ export class Deliveries implements DeliveryOwner, Worker {
   #isStarting = false
   #isDraining = false
   #isOver = false
-  /** Verdicts given since the channel last said anything: the broker's silence is suspicious then. */
-  #sinceHeard = 0
   deliveredCount = 0
   ackedCount = 0
   failedCount = 0
@@ -66,28 +64,13 @@ export class Deliveries implements DeliveryOwner, Worker {
     context.memory?.join(this)
   }
 
-  /** True while more messages should come: some were acknowledged and nothing came since. */
-  get isExpecting(): boolean {
-    return this.#sinceHeard > 0
-  }
-
-  /** Silence is no longer strange. */
-  reassure(): void {
-    this.#sinceHeard = 0
-  }
-
   get runningCount(): number {
     return this.#running.size
   }
 
-  /** True while nothing that was delivered is unfinished, so that nothing keeps the broker from delivering. */
-  get isIdle(): boolean {
-    return this.#running.size + this.#waiting.size + this.#pauses.size + this.#following.size === 0
-  }
-
   /** A message came in. */
   accept(raw: DriverMessage, channel: Channel): void {
-    this.#sinceHeard = 0
+    channel.delivered()
     this.deliveredCount += 1
     const delivery = new Delivery(raw, channel, this)
     this.#identify(delivery)
@@ -124,7 +107,6 @@ export class Deliveries implements DeliveryOwner, Worker {
 
   /** The channel ended: what it delivered belongs to the broker again. */
   takeAway(channel: Channel, reason: Error): void {
-    this.#sinceHeard = 0
     const isGone = (delivery: Delivery): boolean => delivery.channel === channel
     this.#drop(isGone)
     // What was acknowledged before is ours alone: nobody else will get it.
@@ -290,9 +272,8 @@ export class Deliveries implements DeliveryOwner, Worker {
   }
 
   #acknowledge({ channel, raw, mark }: Delivery): void {
-    if (channel.isOpen && channel.attempt(() => channel.raw.ack(raw))) {
+    if (channel.settle(() => channel.raw.ack(raw))) {
       this.ackedCount += 1
-      this.#sinceHeard += 1
       if (mark !== undefined) this.#context.position?.finished(mark)
     } else {
       this.#countStaleAck()
@@ -316,7 +297,7 @@ export class Deliveries implements DeliveryOwner, Worker {
   }
 
   #refuse({ channel, raw }: Delivery, requeue: boolean): void {
-    if (channel.isOpen) channel.attempt(() => channel.raw.nack(raw, false, requeue))
+    channel.settle(() => channel.raw.nack(raw, false, requeue))
   }
 }
 

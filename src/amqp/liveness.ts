@@ -7,9 +7,9 @@ import type { Session } from './session.js'
 export interface Watched {
   readonly session: () => Session | undefined
   /** True while the broker owes an answer on it. */
-  readonly isWaiting: () => boolean
+  readonly isWaiting: (session: Session) => boolean
   /** The host answered a probe. */
-  readonly onAnswered?: () => void
+  readonly onAnswered?: (session: Session) => void
 }
 
 /** How often the watch looks. @internal */
@@ -71,7 +71,7 @@ export class Liveness {
       const { isWaiting, onAnswered } = watched
       const session = watched.session()
       if (session === undefined) this.#pulses[index] = undefined
-      else this.#look(this.#pulse(index, session), isWaiting(), onAnswered)
+      else this.#look(this.#pulse(index, session), isWaiting(session), onAnswered)
     })
   }
 
@@ -85,7 +85,7 @@ export class Liveness {
     return pulse
   }
 
-  #look(pulse: Pulse, isWaiting: boolean, onAnswered?: () => void): void {
+  #look(pulse: Pulse, isWaiting: boolean, onAnswered?: (session: Session) => void): void {
     const { session } = pulse
     const hasRead = session.bytesRead !== pulse.bytesRead
     // A large message on its way counts as life, bytes that only fill a frozen server's buffers do not for long.
@@ -105,7 +105,7 @@ export class Liveness {
     }
   }
 
-  #probe(pulse: Pulse, onAnswered?: () => void): void {
+  #probe(pulse: Pulse, onAnswered?: (session: Session) => void): void {
     const { session } = pulse
     const asked = this.#otherOn(session)
     if (asked === undefined) return
@@ -128,7 +128,7 @@ export class Liveness {
     this.#limits.add(limit)
     asked.probe().then(() => {
       done()
-      onAnswered?.()
+      onAnswered?.(session)
     }, done)
   }
 

@@ -12,9 +12,6 @@ export interface WatchedSubscription {
   readonly queue: string
   /** True when messages that are ready should be delivered here; false for a stream, which keeps those that were read. */
   readonly isOwedReady: () => boolean
-  readonly deliveredCount: () => number
-  /** True while nothing that was delivered is unfinished. */
-  readonly isIdle: () => boolean
   /** How long nothing may come until the queue is asked for, in milliseconds. */
   readonly intervalMs: () => number
 }
@@ -34,15 +31,15 @@ const ARRIVAL_MS = 300
  * @internal
  */
 export async function watchQueue(watched: WatchedSubscription): Promise<WatchFinding | undefined> {
-  const { channel, deliveredCount, isIdle, isOwedReady, intervalMs } = watched
+  const { channel, isOwedReady, intervalMs } = watched
   const stop = new AbortController()
   channel.ending.on(() => stop.abort())
   try {
     for (;;) {
-      const before = deliveredCount()
-      const isSilent = (): boolean => deliveredCount() === before && isIdle()
+      const before = channel.deliveredCount
+      const isSilent = (): boolean => channel.deliveredCount === before && channel.isSettled
       await sleep(intervalMs(), stop.signal)
-      if (deliveredCount() !== before) continue
+      if (channel.deliveredCount !== before) continue
       const readyCount = await countReady(watched, stop.signal)
       if (stop.signal.aborted) return undefined
       if (readyCount === 'gone') return 'gone'

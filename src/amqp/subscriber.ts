@@ -16,8 +16,17 @@ export type OnDelivery = (channel: Channel, raw: DriverMessage | null) => void
 
 /** A subscription that the broker has accepted. @internal */
 export interface Subscribed {
+  readonly session: Session
   readonly channel: Channel
   readonly consumerTag: string
+}
+
+/** How it is subscribed. @internal */
+export interface Order {
+  readonly onDelivery: OnDelivery
+  /** How long the broker may take to answer, in milliseconds. */
+  readonly limitMs: number
+  readonly prefetch: number
 }
 
 /** A binding waits for the cluster to give up a frozen node: its net_ticktime, 60 s by default. */
@@ -51,25 +60,25 @@ export class Subscriber {
   }
 
   /** Subscribes on a channel of its own; rejects with the broker's refusal. A failover never makes a queue that exists. */
-  async subscribe(session: Session, onDelivery: OnDelivery, limitMs: number): Promise<Subscribed> {
+  async subscribe(session: Session, order: Order): Promise<Subscribed> {
     const { isExclusive } = this.#declaration
     if (isExclusive && this.#owner !== session) await this.#own(session)
     const isNew = !this.#isDeclared
     if (isNew) await this.#declare(session)
     try {
-      return await this.#consume(session, onDelivery, limitMs)
+      return await this.subscribeAgain(session, order)
     } catch (error) {
       if (!isQueueGone(error) || isNew || this.#subscription.isPassive) throw error
     }
     await this.#declare(session)
     this.#position?.reset()
-    return this.#consume(session, onDelivery, limitMs)
+    return this.subscribeAgain(session, order)
   }
 
   /** Subscribes and gives it up again: to see whether the broker can. */
   async prove(session: Session, limitMs: number): Promise<void> {
     if (!this.#isDeclared) await this.#declare(session)
-    const { channel } = await this.#consume(session, () => undefined, limitMs, 1)
+    const { channel } = await this.subscribeAgain(session, { onDelivery: () => undefined, limitMs, prefetch: 1 })
     channel.dismiss()
   }
 
@@ -107,12 +116,8 @@ export class Subscriber {
     this.#isDeclared = true
   }
 
-  async #consume(
-    session: Session,
-    onDelivery: OnDelivery,
-    limitMs: number,
-    prefetch: number = this.#subscription.prefetch,
-  ): Promise<Subscribed> {
+  /** Subscribes to the queue as it is. */
+  async subscribeAgain(session: Session, { onDelivery, limitMs, prefetch }: Order): Promise<Subscribed> {
     const { queue } = this.#declaration
     const { exclusive } = this.#subscription.consumer
     const options = { exclusive, arguments: this.#arguments() }
@@ -123,7 +128,7 @@ export class Subscriber {
       const { consumerTag } = await answered(asked, limitMs, `consume '${queue}'`)
       this.#hasSubscribed = true
       this.#position?.subscribed()
-      return { channel, consumerTag }
+      return { session, channel, consumerTag }
     })
   }
 

@@ -46,6 +46,14 @@ export interface Subscription {
   readonly prefetch?: number
   /** Most handlers that run at a time. @default 16, at most `prefetch` */
   readonly concurrency?: number
+  /**
+   * Consumes on two hosts at a time, over the connection that stands by as well, so that messages still come when one of
+   * them is lost: a new subscription may have to wait until the cluster gives a frozen host up (its `net_ticktime`, 60 s
+   * by default). Each has half of `prefetch`. For quorum queues whose consumer does not have to be the only one; the order
+   * of messages is not kept.
+   * @default true if `concurrency` and `prefetch` are above 1
+   */
+  readonly redundant?: boolean
   /** Consumers of a higher priority get messages first, as long as they take them. @default 0 */
   readonly priority?: number
   /** Refuses other consumers of the queue, and is refused (reply code 403) while there are any. @default false */
@@ -89,6 +97,7 @@ export interface ResolvedSubscription {
   readonly offset: StreamOffset
   readonly prefetch: number
   readonly concurrency: number
+  readonly isRedundant: boolean
   readonly consumer: {
     readonly exclusive: boolean
     readonly priority: number | undefined
@@ -109,7 +118,7 @@ export interface ResolvedSubscription {
 
 const KNOWN = new Set([
   ...['queue', 'type', 'durable', 'autoDelete', 'singleActiveConsumer', 'arguments', 'bindings', 'passive', 'offset'],
-  ...['prefetch', 'concurrency', 'priority', 'exclusiveConsumer', 'consumerArguments', 'acknowledge'],
+  ...['prefetch', 'concurrency', 'redundant', 'priority', 'exclusiveConsumer', 'consumerArguments', 'acknowledge'],
   ...['onFailure', 'maxRequeues', 'requeueDelayMs', 'dedupe'],
 ])
 const DEFAULT_CONCURRENCY = 16
@@ -125,6 +134,7 @@ export function resolveSubscription(given: Subscription, defaultPrefetch: number
     throw new InvalidOptionError('acknowledge', "must be one of 'after', 'before'")
   }
   const prefetch = integer('prefetch', given.prefetch, defaultPrefetch, 1, 65_535)
+  const concurrency = Math.min(prefetch, integer('concurrency', given.concurrency, DEFAULT_CONCURRENCY, 1, 65_535))
   return Object.freeze({
     declaration,
     type,
@@ -132,7 +142,8 @@ export function resolveSubscription(given: Subscription, defaultPrefetch: number
     isNameless: given.queue === undefined,
     offset: resolveOffset(given.offset, type),
     prefetch,
-    concurrency: Math.min(prefetch, integer('concurrency', given.concurrency, DEFAULT_CONCURRENCY, 1, 65_535)),
+    concurrency,
+    isRedundant: resolveRedundant(given, { type, declaration, prefetch, concurrency }),
     consumer: Object.freeze({
       exclusive: exclusiveConsumer,
       priority: priority === undefined ? undefined : integer('priority', priority, 0, -2_147_483_648, 2_147_483_647),
@@ -144,6 +155,19 @@ export function resolveSubscription(given: Subscription, defaultPrefetch: number
     requeueDelayMs: integer('requeueDelayMs', given.requeueDelayMs, 500, 0, 3_600_000),
     dedupe: resolveDedupe(given.dedupe),
   })
+}
+
+function resolveRedundant(
+  { redundant, exclusiveConsumer = false }: Subscription,
+  resolved: Pick<ResolvedSubscription, 'type' | 'declaration' | 'prefetch' | 'concurrency'>,
+): boolean {
+  const { type, declaration, prefetch, concurrency } = resolved
+  const isShared = !exclusiveConsumer && declaration.arguments['x-single-active-consumer'] !== true
+  const isPossible = type === 'quorum' && isShared && prefetch > 1
+  if (redundant === true && !isPossible) {
+    throw new InvalidOptionError('redundant', 'is for quorum queues that consumers share, with a prefetch above 1')
+  }
+  return redundant ?? (isPossible && concurrency > 1)
 }
 
 function resolveOffset(offset: StreamOffset | undefined, type: QueueType): StreamOffset {

@@ -191,7 +191,8 @@ export class AmqpTransport extends Client<AmqpEvents> {
       counters: this.#counters,
       memories: this.#memories,
       session: (signal) => this.#connections.consumer.next(signal),
-      standby: this.#connections.standby,
+      standbySession: () => this.#connections.standby.session,
+      hasStandby: () => this.#connections.hasStandby,
       spareSession: (signal) => this.#connections.consumer.openSpare(signal),
       onRefused: (session, what, error) => this.#onTopologyError(session, what, error),
       leave: (session, cause) => this.#connections.consumer.leave(session, cause),
@@ -327,24 +328,29 @@ export class AmqpTransport extends Client<AmqpEvents> {
   #onUp(role: ConnectionRole, session: Session): void {
     if (role === 'publisher') this.#publisher.attach(session)
     else if (role === 'consumer') this.#onConsumerUp(session)
-    else this.#publisher.prepare(session)
+    else this.#onStandbyUp(session)
     if (role !== 'standby') this.#reportBlocked(role, session)
   }
 
   #watch(): Liveness {
     const { publisher, consumer, standby } = this.#connections
-    const consumers = this.#consumers
+    const isConsuming = (session: Session): boolean => [...this.#consumers].some((one) => one.isExpecting(session))
+    const onAnswered = (session: Session): void => {
+      for (const one of this.#consumers) one.reassure(session)
+    }
     return new Liveness(
       [
-        { session: () => publisher.session, isWaiting: () => this.#publisher.isWaiting },
+        {
+          session: () => publisher.session,
+          isWaiting: (session) => this.#publisher.isWaiting || isConsuming(session),
+          onAnswered,
+        },
         {
           session: () => consumer.session,
-          isWaiting: () => this.#messaging.isExpecting || [...consumers].some((one) => one.isExpecting),
-          onAnswered: () => {
-            for (const one of consumers) one.reassure()
-          },
+          isWaiting: (session) => this.#messaging.isExpecting || isConsuming(session),
+          onAnswered,
         },
-        { session: () => standby.session, isWaiting: () => false },
+        { session: () => standby.session, isWaiting: isConsuming, onAnswered },
       ],
       this.#options.heartbeatMs,
     )
@@ -395,6 +401,11 @@ export class AmqpTransport extends Client<AmqpEvents> {
       session.ending.on(() => clearTimeout(timer))
     }
     this.#hasConsumed = true
+  }
+
+  #onStandbyUp(session: Session): void {
+    this.#publisher.prepare(session)
+    for (const consumer of this.#consumers) consumer.onStandby()
   }
 
   #reportBlocked(role: ConnectionRole, session: Session): void {

@@ -30,13 +30,23 @@ export class StubChannel extends EventEmitter implements DriverChannel {
   readonly bindExchange: () => Promise<unknown> = done
   readonly deleteExchange: () => Promise<unknown> = done
   readonly deleteQueue: () => Promise<unknown> = done
-  readonly cancel: () => Promise<unknown> = done
-  prefetch: () => Promise<unknown> = done
+  /** The latest limit of messages. */
+  prefetched = 0
+  readonly cancelled: string[] = []
+  prefetch: (count: number) => Promise<unknown> = (count) => {
+    this.prefetched = count
+    return done()
+  }
   /** Messages that the queue says it has. */
   readyCount = 0
 
   checkQueue: () => Promise<{ readonly messageCount: number }> = () =>
     Promise.resolve({ messageCount: this.readyCount })
+
+  cancel(consumerTag: string): Promise<unknown> {
+    this.cancelled.push(consumerTag)
+    return done()
+  }
 
   close(): Promise<void> {
     this.closeCount += 1

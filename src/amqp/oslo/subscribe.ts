@@ -53,7 +53,7 @@ export async function removeQueue(name: string, declarer: Declarer, port: Transp
 
 function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
   const bound = bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
-  return resolveSubscription({ queue, bindings: bound, dedupe: false, ...settings }, 1)
+  return resolveSubscription({ queue, bindings: bound, dedupe: false, redundant: false, ...settings }, 1)
 }
 
 /**

@@ -20,9 +20,9 @@ export function uniqueName(what: string): string {
   return `test-${what}-${randomUUID().slice(0, 8)}`
 }
 
-/** Number of the node that the transport publishes to. */
-export function nodeInUse(transport: AmqpTransport): number {
-  const { host } = transport.status().connections.publisher
+/** Number of the node that the transport publishes to, or consumes from. */
+export function nodeInUse(transport: AmqpTransport, role: 'publisher' | 'consumer' = 'publisher'): number {
+  const { host } = transport.status().connections[role]
   const found = nodes('rabbit').find((one) => `${one.host}:${String(one.port)}` === host)
   if (found === undefined) throw new Error('the transport is not connected')
   return found.n

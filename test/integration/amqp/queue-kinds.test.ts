@@ -16,7 +16,7 @@ function named(what: string): string {
 /** Resets the transport's connections, and waits until it consumes again. */
 async function reconnect(): Promise<void> {
   const before = transport.status().connections.consumer
-  await reset('rabbit', nodeInUse(transport))
+  await reset('rabbit', nodeInUse(transport, 'consumer'))
   await expect.poll(() => transport.status().connections.consumer.since, POLL).not.toBe(before.since)
   await expect.poll(() => transport.status().consumers.every(({ state }) => state === 'active'), POLL).toBe(true)
 }
@@ -85,7 +85,7 @@ describe('a stream', () => {
     await transport.consume({ queue, type: 'stream' }, (message) => void seen.push(message.content.toString()))
     const other = openTransport({ localAddress: '127.0.9.22' })
     try {
-      await reset('rabbit', nodeInUse(transport))
+      await reset('rabbit', nodeInUse(transport, 'consumer'))
       await other.publish('', queue, 'meanwhile')
     } finally {
       await other.close()

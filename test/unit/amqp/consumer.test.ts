@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ManagedConsumer } from '../../../src/amqp/consumer.js'
 import { newCounters } from '../../../src/amqp/counters.js'
+import type { MessageHandler } from '../../../src/amqp/deliveries.js'
 import type { DriverChannel } from '../../../src/amqp/driver.js'
+import type { Host } from '../../../src/amqp/hosts.js'
 import { QueueMemories } from '../../../src/amqp/queue-memory.js'
 import { Session } from '../../../src/amqp/session.js'
 import { resolveSubscription, type Subscription } from '../../../src/amqp/subscription.js'
@@ -31,24 +33,31 @@ class Broker extends StubConnection {
   }
 }
 
+const hosts: Readonly<Record<string, Host>> = { h1: stubHost('h1'), h2: stubHost('h2'), h3: stubHost('h3') }
+
 let broker: Broker
 let session: Session
 let left: [Session, Error][]
+let standby: Session | undefined
 let spare: { session: Session; broker: Broker }[]
 let consumer: ManagedConsumer
 
-function stubSession(): { session: Session; broker: Broker } {
+function stubSession(host = 'h1'): { session: Session; broker: Broker } {
   const connection = new Broker()
-  return { session: new Session(stubHost('h1'), connection, 1000), broker: connection }
+  return { session: new Session(hosts[host] ?? stubHost(host), connection, 1000), broker: connection }
 }
 
-async function consume(subscription: Partial<Subscription> = {}): Promise<void> {
-  consumer = new ManagedConsumer(resolveSubscription({ queue: 'q', ...subscription }, 64), () => undefined, {
+async function consume(
+  subscription: Partial<Subscription> = {},
+  handler: MessageHandler = () => undefined,
+): Promise<void> {
+  consumer = new ManagedConsumer(resolveSubscription({ queue: 'q', ...subscription }, 64), handler, {
     topology: new Topology(() => undefined),
     counters: newCounters(),
     memories: new QueueMemories(),
     session: () => Promise.resolve(session),
-    standby: { session: undefined, next: () => Promise.reject(new Error('none stands by')) },
+    standbySession: () => standby,
+    hasStandby: () => standby !== undefined,
     spareSession: () => {
       const one = stubSession()
       spare.push(one)
@@ -67,6 +76,7 @@ async function consume(subscription: Partial<Subscription> = {}): Promise<void> 
 beforeEach(() => {
   vi.useFakeTimers()
   left = []
+  standby = undefined
   spare = []
   const made = stubSession()
   session = made.session
@@ -151,5 +161,135 @@ describe('a consumer whose subscription', () => {
     expect(spare[0]?.broker.isCut).toBe(true)
     expect(next.broker.subscribed).toHaveLength(1)
     expect(consumer.status().state).toBe('active')
+  })
+})
+
+describe('a consumer with a connection that stands by', () => {
+  const standBy = (host: string): Broker => {
+    const made = stubSession(host)
+    standby = made.session
+    consumer.onStandby()
+    return made.broker
+  }
+  const settled = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0)
+  const start = async (subscription?: Partial<Subscription>, handler?: MessageHandler): Promise<Broker> => {
+    const made = stubSession('h2')
+    standby = made.session
+    await consume(subscription, handler)
+    await settled()
+    return made.broker
+  }
+
+  test('consumes on both hosts, with half of its prefetch on each', async () => {
+    const second = await start({ prefetch: 9 })
+    expect(consumer.status().hosts).toEqual(['h1:5672', 'h2:5672'])
+    expect([broker, second].map(({ subscribed }) => subscribed.map(({ prefetched }) => prefetched))).toEqual([[5], [4]])
+  })
+
+  test.each<[string, Partial<Subscription>]>([
+    ['is a stream', { type: 'stream' }],
+    ['is classic', { type: 'classic' }],
+    ['gives its messages to one consumer at a time', { singleActiveConsumer: true }],
+    ['takes no other consumer', { exclusiveConsumer: true }],
+    ['is handled one by one, in order', { concurrency: 1 }],
+    ['has room for one message', { prefetch: 1 }],
+    ['is not to be', { redundant: false }],
+  ])('consumes on one host if its queue %s', async (_, subscription) => {
+    const second = await start(subscription)
+    expect(consumer.status().hosts).toEqual(['h1:5672'])
+    expect(second.subscribed).toEqual([])
+  })
+
+  test('gives each verdict to the channel that delivered', async () => {
+    const second = await start()
+    broker.subscribed[0]?.onMessage?.(stubDelivery(1))
+    second.subscribed[0]?.onMessage?.(stubDelivery(1))
+    second.subscribed[0]?.onMessage?.(stubDelivery(2))
+    const acked = [broker, second].map(({ subscribed }) => subscribed[0]?.acked.map((one) => one.fields.deliveryTag))
+    expect(acked).toEqual([[1], [1, 2]])
+    expect([session, standby].map((one) => one !== undefined && consumer.isExpecting(one))).toEqual([true, true])
+  })
+
+  test('keeps the second subscription where it is while the first one cannot be made', async () => {
+    const second = await start()
+    const next = stubSession('h2')
+    next.broker.isAnswering = false
+    const lost = session
+    session = next.session
+    lost.cut(new ConnectionLostError('h1:5672', 'frozen'))
+    const other = standBy('h3')
+    await vi.advanceTimersByTimeAsync(5000)
+    expect(consumer.status()).toMatchObject({ state: 'active', hosts: ['h2:5672'] })
+    expect(other.subscribed).toEqual([])
+    second.subscribed[0]?.onMessage?.(stubDelivery(7))
+    expect(second.subscribed[0]?.acked).toHaveLength(1)
+  })
+
+  test('moves the second subscription to the next connection that stands by, when its messages have their verdicts', async () => {
+    let finish: (() => void) | undefined
+    const second = await start({}, () => new Promise<void>((resolve) => (finish = resolve)))
+    second.subscribed[0]?.onMessage?.(stubDelivery(1))
+    const other = standBy('h3')
+    await settled()
+    expect(other.subscribed).toHaveLength(1)
+    expect(second.subscribed[0]).toMatchObject({ cancelled: ['tag'], closeCount: 0 })
+    finish?.()
+    await settled()
+    expect(second.subscribed[0]).toMatchObject({ acked: [{ fields: { deliveryTag: 1 } }], closeCount: 1 })
+    expect(consumer.status().hosts).toEqual(['h1:5672', 'h3:5672'])
+  })
+
+  test('leaves a connection that took over publishing when messages come by the first subscription again', async () => {
+    const second = await start()
+    const next = stubSession('h3')
+    const lost = session
+    session = next.session
+    standby = undefined
+    lost.cut(new ConnectionLostError('h1:5672', 'frozen'))
+    await settled()
+    expect(consumer.status().hosts).toEqual(['h3:5672', 'h2:5672'])
+    next.broker.subscribed[0]?.onMessage?.(stubDelivery(1))
+    await settled()
+    expect(second.subscribed[0]).toMatchObject({ cancelled: ['tag'], closeCount: 1 })
+    expect(consumer.status().hosts).toEqual(['h3:5672'])
+  })
+
+  test('makes no second subscription on the host of the first', async () => {
+    await consume()
+    expect(standBy('h1').subscribed).toEqual([])
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(consumer.status().hosts).toEqual(['h1:5672'])
+  })
+
+  test('asks again, seldom, for a second subscription that is not answered or was ended', async () => {
+    await consume()
+    const made = stubSession('h2')
+    made.broker.isAnswering = false
+    standby = made.session
+    consumer.onStandby()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(made.broker.subscribed.length).toBeGreaterThanOrEqual(3)
+    expect(made.broker.subscribed.length).toBeLessThanOrEqual(8)
+    made.broker.isAnswering = true
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(consumer.status().hosts).toEqual(['h1:5672', 'h2:5672'])
+    const before = made.broker.subscribed.length
+    made.broker.subscribed.at(-1)?.onMessage?.(null)
+    expect(consumer.status().hosts).toEqual(['h1:5672'])
+    await vi.advanceTimersByTimeAsync(2000)
+    expect(made.broker.subscribed).toHaveLength(before + 1)
+  })
+
+  test('gives back on both hosts what was not handled, when it is closed', async () => {
+    const second = await start({ concurrency: 2 }, () => new Promise<void>(() => undefined))
+    for (const one of [broker, second]) {
+      for (const tag of [1, 2]) one.subscribed[0]?.onMessage?.(stubDelivery(tag))
+    }
+    const closed = consumer.close({ timeoutMs: 1000 })
+    await vi.advanceTimersByTimeAsync(2000)
+    await closed
+    expect(broker.subscribed[0]).toMatchObject({ cancelled: ['tag'], nacked: [], closeCount: 1 })
+    expect(second.subscribed[0]).toMatchObject({ cancelled: ['tag'], closeCount: 1 })
+    expect(second.subscribed[0]?.nacked.map(({ requeue }) => requeue)).toEqual([true, true])
   })
 })

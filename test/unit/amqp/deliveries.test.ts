@@ -137,7 +137,7 @@ describe('a failed message', () => {
     deliveries.accept(stubDelivery(1), channel)
     const got = () => ({ nacked: raw.nacked.map(({ requeue }) => requeue), acked: raw.acked.length })
     await expect.poll(got).toEqual(expected)
-    expect(deliveries.isIdle).toBe(true)
+    expect(channel.isSettled).toBe(true)
   })
 
   test('tells its policy what failed and how often', async () => {

@@ -30,11 +30,15 @@ const gone = (channel: StubChannel): Promise<never> => {
   return Promise.reject(new Error('the channel was closed'))
 }
 
+/** A message comes, and gets its verdict at once. */
+const receive = (): void => {
+  consumer.delivered()
+  consumer.settle(() => undefined)
+}
+
 let broker: Broker
 let session: Session
 let consumer: Channel
-let delivered: number
-let idle: boolean
 let watch: Promise<WatchFinding | undefined>
 
 beforeEach(async () => {
@@ -42,15 +46,11 @@ beforeEach(async () => {
   broker = new Broker()
   session = new Session(stubHost('h1'), broker, 1000)
   consumer = await session.openChannel()
-  delivered = 0
-  idle = true
   watch = watchQueue({
     session,
     channel: consumer,
     queue: 'q',
     isOwedReady: () => true,
-    deliveredCount: () => delivered,
-    isIdle: () => idle,
     intervalMs: () => INTERVAL_MS,
   })
 })
@@ -71,7 +71,7 @@ describe('the watch over the queue of a consumer', () => {
 
   test('asks nothing while messages come, and leaves a queue alone that is there', async () => {
     for (let i = 0; i < 3; i += 1) {
-      delivered += 1
+      receive()
       await vi.advanceTimersByTimeAsync(INTERVAL_MS)
     }
     expect(broker.asked).toBe(0)
@@ -97,13 +97,13 @@ describe('the watch over the queue of a consumer', () => {
 
   test('takes a message that comes just then for life, and running handlers for a reason', async () => {
     broker.answer = () => {
-      setTimeout(() => (delivered += 1), 100)
+      setTimeout(receive, 100)
       return Promise.resolve({ messageCount: 1 })
     }
     await vi.advanceTimersByTimeAsync(INTERVAL_MS + 300)
-    idle = false
+    consumer.delivered()
     broker.answer = () => Promise.resolve({ messageCount: 1 })
-    await vi.advanceTimersByTimeAsync(3 * INTERVAL_MS)
+    await vi.advanceTimersByTimeAsync(4 * INTERVAL_MS)
     expect(broker.asked).toBe(4)
     consumer.dismiss()
     expect(await watch).toBeUndefined()
