@@ -42,7 +42,9 @@ export class RabbitmqClient implements MessageSubject {
   }
 
   async consume(handle: (id: string) => Promise<void>): Promise<void> {
-    const options = { queue: this.#queue, qos: { prefetchCount: PREFETCH } }
+    // It would declare the queue as one that is not durable.
+    const queueOptions = { passive: true }
+    const options = { queue: this.#queue, queueOptions, qos: { prefetchCount: PREFETCH } }
     const consumer = this.#connection?.createConsumer(options, ({ body }) => handle(body.toString()))
     consumer?.on('error', () => undefined)
     await new Promise<void>((resolve) => consumer?.on('ready', () => resolve()))

@@ -1,4 +1,5 @@
-import { ConnectionLostError, toError } from '../core/errors.js'
+import { ConnectionLostError, TimeoutError, toError } from '../core/errors.js'
+import { waitWithin } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import type { Channel, ChannelEnd } from './channel.js'
 import { isEntityError } from './classify.js'
@@ -21,6 +22,8 @@ export interface CarefulListener {
 /** An exchange that was refused stays suspect for so long after the last refusal. */
 const SUSPICION_MS = 10_000
 const MAX_SUSPECT_EXCHANGES = 1000
+/** A node may wait for a frozen one before it answers: others have their turn then. */
+const DECLARE_LIMIT_MS = 5000
 
 const ONE_AT_A_TIME = Object.freeze({ size: 1, onRoundTrip: () => undefined })
 
@@ -47,14 +50,16 @@ export class Careful {
   #lane: Lane | undefined
   #onOutcome: (outcome: Outcome) => void = () => undefined
   #isRunning = false
+  #isTrying = false
 
   constructor(topology: Topology, listener: CarefulListener) {
     this.#topology = topology
     this.#listener = listener
   }
 
+  /** True while the broker owes a confirmation, or the answer to a declaration. */
   get isWaiting(): boolean {
-    return (this.#lane?.inFlightCount ?? 0) > 0
+    return this.#isTrying
   }
 
   /** True for a message that should not share a channel with others. */
@@ -129,14 +134,20 @@ export class Careful {
 
   async #try(entry: Entry): Promise<void> {
     const session = this.#session as Session
+    this.#isTrying = true
     try {
       const lane = await this.#openLane(session)
-      await this.#declare(lane.channel, entry.letter.exchange)
+      await this.#declare(session, lane.channel, entry.letter.exchange)
       if (entry.isSettled || !this.#queue.has(entry)) return
       await this.#send(lane, entry)
     } catch (error) {
       const failure = this.#lane?.channel.ending.value?.error ?? toError(error)
       if (!session.isOpen) return
+      if (failure instanceof TimeoutError) {
+        this.#lane?.channel.dismiss()
+        this.#putLast(entry)
+        return
+      }
       if (!isEntityError(failure)) {
         // A connection that was lost says nothing about the message.
         session.cut(new ConnectionLostError(session.host.name, failure.message, { cause: failure }))
@@ -144,14 +155,28 @@ export class Careful {
       }
       this.#topology.removeExchange(entry.letter.exchange)
       this.#fail(entry, failure)
+    } finally {
+      this.#isTrying = false
     }
   }
 
+  #putLast(entry: Entry): void {
+    const isExchangeOnly = this.#queue.get(entry)
+    if (isExchangeOnly === undefined) return
+    this.#queue.delete(entry)
+    this.#queue.set(entry, isExchangeOnly)
+  }
+
   /** Bindings are declared only for an exchange that was missing: to repeat one that exists may take a minute. */
-  async #declare(channel: Channel, exchange: string): Promise<void> {
+  async #declare(session: Session, channel: Channel, exchange: string): Promise<void> {
     if (this.#declared.has(exchange) || this.#topology.exchangeType(exchange) === undefined) return
-    if (this.#suspicious.has(exchange)) await this.#topology.restoreExchange(channel, exchange)
-    else await this.#topology.declareExchange(channel, exchange)
+    const declare = async (): Promise<void> => {
+      await this.#topology.declareExchange(channel, exchange)
+      if (this.#suspicious.has(exchange)) await this.#topology.restoreBindings(session, exchange)
+    }
+    const late = (elapsedMs: number): Error =>
+      new TimeoutError('operation', elapsedMs, `declare exchange '${exchange}'`)
+    await waitWithin(declare(), { timeoutMs: DECLARE_LIMIT_MS }, late)
     this.#declared.add(exchange)
   }
 
@@ -197,6 +222,7 @@ export class Careful {
 
   async #openLane(session: Session): Promise<Lane> {
     if (this.#lane?.channel.isOpen === true) return this.#lane
+    this.#lane = undefined
     const channel: Channel = await session.openConfirmChannel()
     const settled = (entry: Entry, tell: (entry: Entry) => void): void => {
       tell(entry)

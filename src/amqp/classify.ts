@@ -31,9 +31,13 @@ export function isQueueGone(error: unknown): boolean {
   return replyCode(error) === 404 && /no queue/i.test((error as Error).message)
 }
 
-/** True when waiting may mend the refusal: the node that has the queue is down, or another owner still holds it. @internal */
+/**
+ * True when waiting may mend the failure: the node that has the queue is down, or another owner still holds it. It does
+ * not mend what amqplib cannot encode (`TypeError`).
+ * @internal
+ */
 export function isTemporary(error: unknown): boolean {
-  if (error instanceof QueueKindError) return false
+  if (error instanceof QueueKindError || error instanceof TypeError) return false
   if (!isEntityError(error)) return true
   return (
     replyCode(error) === 405 ||

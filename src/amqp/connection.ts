@@ -79,6 +79,8 @@ export class Connection {
   #left: Host | undefined
   #since = Date.now()
   #handOver: (() => void) | undefined
+  /** While every host refuses us. */
+  #rest: AbortController | undefined
 
   constructor(
     role: ConnectionRole,
@@ -174,6 +176,7 @@ export class Connection {
 
   /** Makes the next attempt now. */
   hurry(): void {
+    this.#rest?.abort()
     this.#reconnector.hurry()
   }
 
@@ -183,7 +186,7 @@ export class Connection {
     if (session !== undefined && !this.#hosts.has(session.host)) {
       session.cut(new ConnectionLostError(session.host.name, 'the host was removed from the list'))
     }
-    this.#reconnector.hurry()
+    this.hurry()
   }
 
   /** Ends the connection and the attempts, at once. */
@@ -234,9 +237,15 @@ export class Connection {
           return
         }
         this.#listener.onRefused(refusal)
-        await sleep(this.#roundDelay(1, [refusal]), signal).catch(() => undefined)
+        await this.#restFor(this.#roundDelay(1, [refusal]))
       }
     }
+  }
+
+  async #restFor(ms: number): Promise<void> {
+    this.#rest = new AbortController()
+    await sleep(ms, AbortSignal.any([this.#rest.signal, this.#stop.signal])).catch(() => undefined)
+    this.#rest = undefined
   }
 
   /** Longer ones while every host refuses us. */
@@ -283,8 +292,8 @@ export class Connection {
     this.#sessions.clear()
     this.#since = Date.now()
     if (this.#stop.signal.aborted) return
-    this.#hosts.lost(session.host, cause)
     this.#listener.onDown(session, cause)
+    this.#hosts.lost(session.host, cause)
   }
 
   async #dial(host: Host, signal: AbortSignal): Promise<Session> {
@@ -314,6 +323,9 @@ export class Connection {
     if (signal.aborted) giveUp()
     try {
       await session.openControl()
+    } catch (error) {
+      session.cut(toError(error))
+      throw error
     } finally {
       forget()
     }

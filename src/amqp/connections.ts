@@ -96,6 +96,8 @@ export class Connections {
     if (role === 'standby' && session.host === this.publisher.session?.host) this.#refuse(session)
     else this.#listener.onUp(role, session)
     if (role === 'publisher') this.#attendStandby(session)
+    // A host works again: nobody has to wait for the end of a pause.
+    for (const other of this.#all()) if (other.session === undefined) other.hurry()
   }
 
   #attendStandby(publisher: Session): void {

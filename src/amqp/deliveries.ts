@@ -79,6 +79,7 @@ export class Deliveries implements DeliveryOwner, Worker {
 
   /** Handles a delivery, as soon as it is its turn, unless it repeats one that was handled or is in work. */
   admit(delivery: Delivery): void {
+    this.#following.delete(delivery)
     const repeated = this.#context.memory?.judge(delivery)
     if (repeated === undefined) this.#enqueue(delivery)
     else if (repeated === 'handled') this.repeated(delivery)
@@ -235,7 +236,7 @@ export class Deliveries implements DeliveryOwner, Worker {
   #judge(delivery: Delivery, error: Error): void {
     const { message } = delivery
     const { onFailure, maxRequeues } = this.#subscription
-    const failures = this.#failures.add(message)
+    const failures = this.#failures.add(message, delivery.hasFailed || mayBeDuplicate(message))
     const verdict = verdictOn({ message, error, failures }, onFailure, maxRequeues)
     if (verdict !== 'requeue') this.#failures.forget(message)
     delivery.hasFailed = true

@@ -23,7 +23,12 @@ export interface DriverMessage {
 
 /** What the broker says of a message that it sends back. @internal */
 export interface DriverReturn {
-  readonly fields: { readonly replyCode?: number; readonly replyText?: string }
+  readonly fields: {
+    readonly replyCode?: number
+    readonly replyText?: string
+    readonly exchange: string
+    readonly routingKey: string
+  }
   readonly properties: { readonly messageId?: unknown }
 }
 

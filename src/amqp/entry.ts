@@ -61,7 +61,10 @@ export class Entry {
   queued: Place<Entry> | undefined
   #attempts = 0
   #refusals = 0
+  /** True when a channel ended with its confirmation pending. */
   #isUncertain = false
+  /** True when that was not for what the broker refused there. */
+  #mayHaveArrived = false
   #isSettled = false
   #resolve!: () => void
   #reject!: (error: Error) => void
@@ -122,10 +125,11 @@ export class Entry {
     this.returned = undefined
   }
 
-  /** The channel ended before the confirmation. */
-  lost(): void {
+  /** The channel ended before the confirmation; `isRefusal` when the broker refused something on it. */
+  lost(isRefusal: boolean): void {
     this.isInFlight = false
     this.#isUncertain = true
+    this.#mayHaveArrived ||= !isRefusal
     if (this.letter.isRepeatable === false) {
       this.settle(new PublishOutcomeUnknownError(this.id, 'its channel ended before the confirmation'))
     }
@@ -139,8 +143,18 @@ export class Entry {
   }
 
   confirmed(): void {
+    if (this.returned !== undefined) this.denied(this.returned)
+    else {
+      this.isInFlight = false
+      this.settle()
+    }
+  }
+
+  /** The broker would not have it this time. What became of an attempt whose connection was lost is not known by that. */
+  denied(error: Error): void {
     this.isInFlight = false
-    this.settle(this.returned)
+    const isUnknown = this.#mayHaveArrived
+    this.settle(isUnknown ? new PublishOutcomeUnknownError(this.id, `sent again, ${error.message}`, error) : error)
   }
 
   /** Ends the caller's wait: well without an error. Later calls do nothing. */

@@ -1,7 +1,7 @@
 import { toError } from '../core/errors.js'
 import { diagnose } from '../core/diagnostics.js'
 import type { Verdict } from './delivery.js'
-import { identity, type Message } from './message.js'
+import { identity, messageId, type Message } from './message.js'
 
 /** A handler failed. */
 export interface Failure {
@@ -18,6 +18,7 @@ export interface Failure {
  */
 export type FailurePolicy = (failure: Failure) => 'requeue' | 'reject' | 'ack'
 
+const DELIVERY_COUNT_HEADER = 'x-delivery-count'
 const MAX_KEPT = 10_000
 
 /** Applies a consumer's failure policy. `'requeue'` ends after `maxRequeues`; a function has the last word. @internal */
@@ -48,10 +49,12 @@ export function verdictOn(
 export class FailureCounts {
   readonly #counts = new Map<string, number>()
 
-  /** Counts one more failure and returns how many there were. */
-  add(message: Message): number {
+  /** Counts one more failure and returns how many there were; `isRepeated` for a message that has come before. */
+  add(message: Message, isRepeated: boolean): number {
     const key = identity(message)
-    const count = (this.#counts.get(key) ?? 0) + 1
+    // Messages without an id share their count with those that say the same: one that comes for the first time has none.
+    const before = isRepeated ? (this.#counts.get(key) ?? 0) : 0
+    const count = Math.min(before + 1, mostFailures(message))
     this.#counts.delete(key)
     this.#counts.set(key, count)
     if (this.#counts.size > MAX_KEPT) {
@@ -67,4 +70,10 @@ export class FailureCounts {
   forget(message: Message): void {
     if (this.#counts.size > 0) this.#counts.delete(identity(message))
   }
+}
+
+/** How often a message without an id can have failed: a quorum queue counts how often it came back, for whatever reason. */
+function mostFailures(message: Message): number {
+  const returns = message.headers[DELIVERY_COUNT_HEADER]
+  return messageId(message) === undefined && typeof returns === 'number' ? returns + 1 : Infinity
 }

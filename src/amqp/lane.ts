@@ -66,7 +66,7 @@ export class Lane {
     channel.ending.on((end) => {
       this.#wasOvertaken = this.#isOvertaken
       const entries = this.#inFlight.takeUpTo(Infinity)
-      for (const entry of entries) entry.lost()
+      for (const entry of entries) entry.lost(end.isRefusal)
       listener.onEnded(entries, end)
     })
   }
@@ -158,11 +158,17 @@ export class Lane {
   /** A return precedes its confirmation on the same channel, so the oldest match is the right one. */
   #return({ fields, properties }: DriverReturn): void {
     const { messageId } = properties
+    const { exchange, routingKey } = fields
+    // Callers may give several messages the same id.
     const entry = this.#inFlight.find(
-      ({ id, returned, letter }) => id === messageId && letter.properties.mandatory && returned === undefined,
+      ({ id, returned, letter }) =>
+        id === messageId &&
+        letter.routingKey === routingKey &&
+        letter.exchange === exchange &&
+        letter.properties.mandatory &&
+        returned === undefined,
     )
     if (entry === undefined) return
-    const { exchange, routingKey } = entry.letter
     const { replyCode = 312, replyText = 'NO_ROUTE' } = fields
     entry.returned = new UnroutableError(entry.id, exchange, routingKey, replyCode, replyText)
     this.#listener.onReturned(entry)

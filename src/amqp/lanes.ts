@@ -101,10 +101,12 @@ export class Lanes {
 
   /** Keeps a channel open on a connection that stands by; `onSpare` is told when there is a fresh one. */
   async prepare(session: Session, onSpare: () => void): Promise<void> {
+    const isUseless = (): boolean => this.#isClosed || this.#session === session
+    if (isUseless() || !session.isOpen) return
     this.#spareSession = session
     const channel = await session.openConfirmChannel().catch(() => undefined)
     if (channel === undefined) return
-    if (this.#isClosed || this.#spareSession !== session || this.#session === session) {
+    if (isUseless() || this.#spareSession !== session) {
       channel.dismiss()
       return
     }

@@ -27,8 +27,9 @@ export interface PublishOptions extends WaitOptions {
   readonly replyTo?: string
   readonly type?: string
   readonly appId?: string
+  /** 0 to 255; of use in queues that have priorities. */
   readonly priority?: number
-  /** How long the message may wait in queues, in milliseconds. */
+  /** How long the message may wait in queues, in milliseconds, rounded up. */
   readonly expirationMs?: number
   /** Rejects at once or waits for room, within the limit, when the outbox is full. @default the transport's `overflow` */
   readonly overflow?: 'reject' | 'wait'
@@ -54,15 +55,20 @@ const KNOWN: ReadonlySet<string> = new Set<keyof PublishOptions>([
   'expirationMs',
   'overflow',
 ])
+/** Further routing keys (RabbitMQ, sender-selected distribution); it closes the channel for other types. */
+const ROUTING_HEADERS = ['CC', 'BCC'] as const
 const NO_HEADERS: Readonly<Record<string, unknown>> = Object.freeze({})
 const MAX_SHORT_STRING = 255
+/** What RabbitMQ takes: a 32-bit number. */
+const MAX_EXPIRATION_MS = 4_294_967_295
+const MAX_PRIORITY = 255
 const MAX_DURATION_MS = 2_147_483_647
 
 /** Makes a message of what the caller gave; throws `InvalidOptionError`, or `TypeError` for a body that is no JSON. @internal */
 export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, options: PublishOptions): Letter {
   checkNames(options)
   const { content, contentType } = encode(body)
-  const { messageId, headers } = options
+  const { messageId, headers, expirationMs } = options
   return {
     exchange: shortString('exchange', exchange),
     routingKey: shortString('routingKey', routingKey),
@@ -74,17 +80,32 @@ export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, 
       messageId: messageId === undefined ? randomUUID() : shortString('messageId', messageId),
       // A copy: the message may be sent later, and again.
       headers: headers === undefined ? NO_HEADERS : { ...headers },
-      contentType: options.contentType ?? contentType,
+      contentType: optionalString('contentType', options.contentType) ?? contentType,
       contentEncoding: Buffer.isBuffer(body) ? undefined : 'utf-8',
-      correlationId: options.correlationId,
-      replyTo: options.replyTo,
-      type: options.type,
-      appId: options.appId,
-      priority: options.priority,
-      timestamp: options.timestamp,
-      expiration: options.expirationMs,
+      correlationId: optionalString('correlationId', options.correlationId),
+      replyTo: optionalString('replyTo', options.replyTo),
+      type: optionalString('type', options.type),
+      appId: optionalString('appId', options.appId),
+      priority: wholeNumber('priority', options.priority, MAX_PRIORITY),
+      timestamp: wholeNumber('timestamp', options.timestamp, Number.MAX_SAFE_INTEGER),
+      // The broker closes the channel of everybody in flight for a fraction.
+      expiration: expirationMs === undefined ? undefined : expiration(expirationMs),
     },
   }
+}
+
+function optionalString(option: string, value: unknown): string | undefined {
+  return value === undefined ? undefined : shortString(option, value)
+}
+
+function wholeNumber(option: string, value: number | undefined, max: number): number | undefined {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= 0 && value <= max)) return value
+  throw new InvalidOptionError(option, `must be a whole number from 0 to ${max}`)
+}
+
+function expiration(ms: unknown): number {
+  if (typeof ms === 'number' && ms >= 0 && ms <= MAX_EXPIRATION_MS) return Math.ceil(ms)
+  throw new InvalidOptionError('expirationMs', `must be a number of milliseconds from 0 to ${MAX_EXPIRATION_MS}`)
 }
 
 function checkNames(options: PublishOptions): void {
@@ -94,6 +115,10 @@ function checkNames(options: PublishOptions): void {
     }
   }
   checkExchangeType('exchangeType', options.exchangeType)
+  for (const name of ROUTING_HEADERS) {
+    const value = options.headers?.[name]
+    if (value !== undefined && !Array.isArray(value)) throw new InvalidOptionError(`headers.${name}`, 'must be a list')
+  }
   const overflow: unknown = options.overflow
   if (overflow !== undefined && overflow !== 'reject' && overflow !== 'wait') {
     throw new InvalidOptionError('overflow', "must be 'reject' or 'wait'")

@@ -102,6 +102,8 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
 /** {@link TransportOptions} with every default filled in; what the rest of the code sees. @internal */
 export interface ResolvedTransportOptions {
   readonly hosts: readonly TransportHost[]
+  /** Of hosts that are given without one. */
+  readonly defaultPort: number
   readonly vhost: string
   readonly credentials: CredentialsFunction | undefined
   readonly tls: TlsOptions | undefined
@@ -143,6 +145,7 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
   reader.string('url')
   const resolved = Object.freeze({
     hosts: resolveHosts(reader, url),
+    defaultPort: portOf(url),
     vhost: reader.string('vhost') ?? url?.vhost ?? '/',
     credentials: resolveCredentials(reader),
     tls: resolveTls(reader, url?.isSecure ?? false),
@@ -202,10 +205,14 @@ function resolveCredentials(reader: OptionReader): CredentialsFunction | undefin
 }
 
 /** The list of `setHosts`; credentials are those of the same host before, else those of the first one. @internal */
-export function resolveHostList(list: unknown, before: readonly TransportHost[]): readonly TransportHost[] {
+export function resolveHostList(
+  list: unknown,
+  before: readonly TransportHost[],
+  defaultPort: number,
+): readonly TransportHost[] {
   const entries: unknown = typeof list === 'string' ? list.split(',') : list
   if (!Array.isArray(entries)) throw new InvalidOptionError('hosts', 'must be a list')
-  const endpoints = parseEndpoints(entries, AMQP_PORT, 'hosts')
+  const endpoints = parseEndpoints(entries, defaultPort, 'hosts')
   return endpoints.map((endpoint) => Object.freeze(withCredentials(endpoint, before)))
 }
 
@@ -217,14 +224,17 @@ function resolveHosts(reader: OptionReader, url: TransportUrl | undefined): read
     throw new InvalidOptionError('hosts', "must name at least one host (or 'url', or OS_DEFAULT__TRANSPORT_URL)")
   }
   const urlHosts = url?.hosts ?? []
-  const port = url?.isSecure === true ? AMQPS_PORT : AMQP_PORT
-  const endpoints = list === undefined ? undefined : parseEndpoints(list, port, reader.source('hosts'))
+  const endpoints = list === undefined ? undefined : parseEndpoints(list, portOf(url), reader.source('hosts'))
   const hosts = endpoints?.map((endpoint) => withCredentials(endpoint, urlHosts)) ?? urlHosts
   return Object.freeze(
     hosts.map((host) =>
       Object.freeze({ ...host, username: username ?? host.username, password: password ?? host.password }),
     ),
   )
+}
+
+function portOf(url: TransportUrl | undefined): number {
+  return url?.isSecure === true ? AMQPS_PORT : AMQP_PORT
 }
 
 function withCredentials(endpoint: Endpoint, hosts: readonly TransportHost[]): TransportHost {

@@ -60,6 +60,8 @@ export class Publisher {
   #isPumping = false
   #reason: { readonly error: Error | undefined; readonly until: number } | undefined
   #recoveringUntil = 0
+  #hasPrepared = false
+  #spareRecoveringUntil = 0
 
   constructor(options: PublisherOptions) {
     this.#options = options
@@ -89,8 +91,7 @@ export class Publisher {
       onRefused,
       onReturned,
       onFailed: (entry, error) => {
-        entry.isInFlight = false
-        entry.settle(error)
+        entry.denied(error)
         this.#outbox.release(entry)
       },
       onCleared: (entries) => {
@@ -108,6 +109,12 @@ export class Publisher {
   /** True while the broker owes a confirmation. */
   get isWaiting(): boolean {
     return this.#lanes.isWaiting || this.#careful.isWaiting
+  }
+
+  /** Throws `BackpressureError` when a message of no length would be refused: before any work is put into one. */
+  assertRoom(): void {
+    const refusal = this.#outbox.refusal(0, () => this.#whyFull())
+    if (refusal !== undefined) throw refusal
   }
 
   /** Publishes; throws `BackpressureError` at once when the outbox is full, unless the message may wait for room. */
@@ -148,6 +155,8 @@ export class Publisher {
 
   /** Uses a connection that stands by: once it is attached, its channel is ready. */
   prepare(session: Session): void {
+    if (this.#hasPrepared) this.#spareRecoveringUntil = now() + RECOVERY_MS
+    this.#hasPrepared = true
     void this.#lanes.prepare(session, () => this.#warming.cool())
   }
 
@@ -242,7 +251,7 @@ export class Publisher {
 
   #mayWarm(): boolean {
     const isUsable = this.#lanes.spare?.hasRoom === true && this.#refused.size === 0
-    return isUsable && now() >= this.#recoveringUntil
+    return isUsable && now() >= Math.max(this.#recoveringUntil, this.#spareRecoveringUntil)
   }
 
   /** True when the others need not wait any more. */

@@ -111,22 +111,22 @@ export class Topology {
     if (exchange !== undefined) await declareExchange(channel, exchange)
   }
 
-  /** Declares one exchange and everything bound to it: it was gone, and its bindings went with it. */
-  async restoreExchange(channel: Channel, name: string): Promise<void> {
-    const exchange = this.#exchange(name)
-    if (exchange === undefined) return
-    await declareExchange(channel, exchange)
-    for (const binding of this.#bindings.values()) {
-      if (binding.exchange === name || ('toExchange' in binding && binding.toExchange === name))
-        await bind(channel, binding)
-    }
-    for (const { queue, bindings, isExclusive } of this.#consumed) {
+  /** Declares the bindings of an exchange that was gone, and they with it; one that fails does not stop the others. */
+  async restoreBindings(session: Session, name: string): Promise<void> {
+    const remembered = [...this.#bindings.values()].filter(
+      (binding) => binding.exchange === name || ('toExchange' in binding && binding.toExchange === name),
+    )
+    const consumed = [...this.#consumed].map(({ queue, bindings, isExclusive = false }) => {
       const own = bindings.filter(({ exchange: source }) => source === name)
-      const steps = own.map((binding) => bindingStep({ ...binding, queue }))
+      return { isExclusive, steps: own.map((binding) => bindingStep({ ...binding, queue })) }
+    })
+    const stepsOf = (exclusive: boolean): readonly Step[] =>
+      consumed.flatMap(({ isExclusive, steps }) => (isExclusive === exclusive ? steps : []))
+    await Promise.all([
+      this.#runOn(session, [...remembered.map(bindingStep), ...stepsOf(false)]),
       // Only its owner's connection may bind an exclusive queue.
-      if (isExclusive === true) await this.#onOwner(steps)
-      else for (const step of steps) await step.run(channel)
-    }
+      this.#owner === undefined ? undefined : this.#runOn(this.#owner, stepsOf(true)),
+    ])
   }
 
   /** Declares one queue with its exchanges and bindings; rejects with the broker's error of the first that fails. */
@@ -195,9 +195,7 @@ export class Topology {
     }
   }
 
-  async #onOwner(steps: readonly Step[]): Promise<void> {
-    const session = this.#owner
-    if (session?.isOpen !== true) return
+  async #runOn(session: Session, steps: readonly Step[]): Promise<void> {
     await runSteps(session, steps, ({ what }, error) => this.#onRefused(session, what, toError(error)))
   }
 

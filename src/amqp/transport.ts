@@ -268,7 +268,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
    */
   setHosts(hosts: TransportOptions['hosts']): void {
     this.assertOpen()
-    this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts))
+    this.#hosts.replace(resolveHostList(hosts, this.#hosts.hosts, this.#options.defaultPort))
     this.#connections.reconsider()
   }
 
@@ -291,13 +291,14 @@ export class AmqpTransport extends Client<AmqpEvents> {
   #publish(exchange: string, routingKey: string, body: unknown, options: PublishOptions): Promise<void> {
     this.assertOpen()
     checkWait(options)
+    const { publishTimeoutMs } = this.#options
+    const { timeoutMs = publishTimeoutMs, signal, exchangeType, overflow = this.#options.overflow } = options
+    if (overflow === 'reject') this.#publisher.assertRoom()
     const letter = toLetter(exchange, routingKey, body, options)
-    const { publishTimeoutMs, overflow } = this.#options
-    const { timeoutMs = publishTimeoutMs, signal, exchangeType } = options
     checkSize(letter.content.length, this.#options)
     if (signal?.aborted === true) throw abortReason(signal)
     if (exchangeType !== undefined && exchange !== '') this.#topology.addExchange(exchange, exchangeType)
-    return this.#publisher.publish(letter, { timeoutMs, signal }, (options.overflow ?? overflow) === 'wait')
+    return this.#publisher.publish(letter, { timeoutMs, signal }, overflow === 'wait')
   }
 
   protected override whyUnusable(): Error {
@@ -416,6 +417,9 @@ export class AmqpTransport extends Client<AmqpEvents> {
     }
     if (session.blockedReason !== undefined) report()
     session.onBlocked(report)
+    session.ending.on(() => {
+      if (session.blockedReason !== undefined) this.report('unblocked', { host, role, reason: undefined })
+    })
   }
 
   /** On the connection that consumes, where no alarm of the broker stops anything. */

@@ -4,8 +4,9 @@ import { backoffDelay } from '../core/backoff.js'
 const MAX_ROUTES = 64
 /** Uses after which a route is worth its barrier: keys that are all different cost nothing. */
 const MIN_USES = 2
-/** At most one barrier in so long. */
+/** At most one barrier in so long, and in so many times the length of the last one: it stops everything else. */
 const PAUSE_MS = 100
+const PAUSE_FACTOR = 50
 /** Without a confirmation in time the next barrier waits for so long; doubled while that does not help. */
 const FAILURE_PAUSE = Object.freeze({ initialMs: 10_000, factor: 2, maxMs: 600_000 })
 
@@ -43,8 +44,9 @@ export class WarmRoutes {
     return [...this.#routes.values()].some(({ isWarm }) => isWarm)
   }
 
-  /** The message was confirmed over there. */
-  warmed(exchange: string, routingKey: string): void {
+  /** The message was confirmed over there; everything else waited for `tookMs`. */
+  warmed(exchange: string, routingKey: string, { at, tookMs }: { readonly at: number; readonly tookMs: number }): void {
+    this.#nextAt = Math.max(this.#nextAt, at + PAUSE_FACTOR * tookMs)
     this.#failures = 0
     const route = this.#touch(`${exchange}\0${routingKey}`)
     route.isWarm = true

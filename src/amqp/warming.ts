@@ -18,6 +18,7 @@ export class Warming {
   #entry: Entry | undefined
   #lane: Lane | undefined
   #timer: NodeJS.Timeout | undefined
+  #beganAt = 0
 
   /** `onGivenBack` gets a message that was not sent. */
   constructor(onGivenBack: (entry: Entry) => void) {
@@ -34,12 +35,14 @@ export class Warming {
     return this.#routes.hasWarm
   }
 
-  wants({ letter: { exchange, routingKey } }: Entry): boolean {
-    return this.#routes.wants(exchange, routingKey, now())
+  /** True for a message that had better go over there. One that must not be sent twice is not risked for it. */
+  wants({ letter: { exchange, routingKey, isRepeatable } }: Entry): boolean {
+    return isRepeatable !== false && this.#routes.wants(exchange, routingKey, now())
   }
 
   begin(entry: Entry): void {
     this.#entry = entry
+    this.#beganAt = now()
     this.#limit(() => {
       this.abandon()
       this.#onGivenBack(entry)
@@ -69,7 +72,7 @@ export class Warming {
     if (entry !== this.#entry || this.#lane === undefined) return
     const { exchange, routingKey } = entry.letter
     const { channel } = this.#lane
-    if (isConfirmed) this.#routes.warmed(exchange, routingKey)
+    if (isConfirmed) this.#routes.warmed(exchange, routingKey, { at: now(), tookMs: now() - this.#beganAt })
     else this.#routes.failed(now())
     this.#end()
     // One on which the queue was refused once may go on refusing: it must not take over.

@@ -94,7 +94,7 @@ class Series {
     const running = new Running(this, owner, now() + this.lengthMs)
     running.place = this.#running.push(running)
     if (this.#timer !== undefined) this.#timer.ref()
-    else if (this.#check === undefined) this.#arm(this.lengthMs)
+    else if (this.#check === undefined) this.#armFor(this.#running.first ?? running)
     return running
   }
 
@@ -112,15 +112,18 @@ class Series {
     this.#check = undefined
   }
 
-  #arm(ms: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      const firedAt = now()
-      this.#check = setImmediate(() => {
-        this.#check = undefined
-        this.#judge(firedAt)
-      })
-    }, ms)
+  #armFor({ dueAt }: Running): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        const firedAt = now()
+        this.#check = setImmediate(() => {
+          this.#check = undefined
+          this.#judge(firedAt)
+        })
+      },
+      Math.max(1, Math.ceil(dueAt - now())),
+    )
   }
 
   #judge(firedAt: number): void {
@@ -133,6 +136,6 @@ class Series {
       else first.grace = new TimeLimit(Math.min(lateMs, this.lengthMs), () => owner.onExpired())
     }
     if (first === undefined) this.#onIdle(this)
-    else if (!this.isTicking) this.#arm(Math.max(1, Math.ceil(first.dueAt - now())))
+    else if (!this.isTicking) this.#armFor(first)
   }
 }

@@ -9,15 +9,13 @@ export interface StateChange<S extends string> {
 /**
  * A state that can only move along a declared table.
  *
- * `enter` is the only writer: it refuses an undeclared move, bumps `epoch`, then reports. A callback that outlives an
- * `await` compares epochs before it touches anything: what it belongs to may be two reconnects old.
+ * `enter` is the only writer: it refuses an undeclared move, then moves, then reports.
  * @internal
  */
 export class Lifecycle<S extends string> {
   readonly #moves: Readonly<Record<S, readonly S[]>>
   readonly #onChange: (change: StateChange<S>) => void
   #state: S
-  #epoch = 0
   #since = Date.now()
   #cause: Error | undefined
 
@@ -35,10 +33,6 @@ export class Lifecycle<S extends string> {
     return this.#state
   }
 
-  get epoch(): number {
-    return this.#epoch
-  }
-
   /** Wall-clock time of the last transition, for status snapshots. */
   get since(): number {
     return this.#since
@@ -53,19 +47,12 @@ export class Lifecycle<S extends string> {
     return this.#moves[this.#state].includes(to)
   }
 
-  enter(to: S, cause?: Error): number {
+  enter(to: S, cause?: Error): void {
     const from = this.#state
     if (!this.canEnter(to)) throw new Error(`bug: ${from} -> ${to} is not a declared transition`)
     this.#state = to
-    this.#epoch += 1
     this.#since = Date.now()
     this.#cause = cause
-    const epoch = this.#epoch
     this.#onChange({ from, to, cause })
-    return epoch
-  }
-
-  isCurrent(epoch: number): boolean {
-    return epoch === this.#epoch
   }
 }

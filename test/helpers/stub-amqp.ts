@@ -145,6 +145,16 @@ export function stubDelivery(deliveryTag: number, body = 'x', properties: Record
   return { content: Buffer.from(body), fields, properties: { headers: {}, ...properties } }
 }
 
+/** The same once more, as the broker delivers it after it came back. */
+export function stubRedelivery(
+  deliveryTag: number,
+  body?: string,
+  properties?: Record<string, unknown>,
+): DriverMessage {
+  const message = stubDelivery(deliveryTag, body, properties)
+  return { ...message, fields: { ...message.fields, redelivered: true } }
+}
+
 /** Runs until everything that waits for microtasks and immediates has run. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 10; i += 1) await new Promise((resolve) => setImmediate(resolve))

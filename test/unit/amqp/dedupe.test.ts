@@ -127,7 +127,7 @@ describe('a message that comes twice', () => {
         ({ signal }) =>
           new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
       )
-    const { open } = consumer(handler)
+    const { open, deliveries } = consumer(handler)
     const [old, next] = [open(), open()]
     old.accept(first(1))
     next.accept(redelivered(1))
@@ -135,6 +135,8 @@ describe('a message that comes twice', () => {
     await settle()
     expect(handler).toHaveBeenCalledTimes(2)
     expect(tags(next.raw.acked)).toEqual([1])
+    // A second verdict on one message would end the channel.
+    await deliveries.drain()
     expect(next.raw.nacked).toEqual([])
   })
 

@@ -6,7 +6,7 @@ import type { FailurePolicy } from '../../../src/amqp/failures.js'
 import type { Message } from '../../../src/amqp/message.js'
 import { resolveSubscription, type Subscription } from '../../../src/amqp/subscription.js'
 import { Deferred } from '../../../src/core/timing.js'
-import { settle, StubChannel, stubDelivery } from '../../helpers/stub-amqp.js'
+import { settle, StubChannel, stubDelivery, stubRedelivery } from '../../helpers/stub-amqp.js'
 
 function setUp(handler: MessageHandler, subscription: Partial<Subscription> = {}) {
   const counters = newCounters()
@@ -35,8 +35,10 @@ describe('deliveries', () => {
     })
     handler.mockRejectedValue(new Error('bad'))
     const { deliveries, raw, channel } = setUp(handler)
-    for (let tag = 1; tag <= 6; tag += 1) {
-      deliveries.accept(stubDelivery(tag, 'x', { messageId: 'm' }), channel)
+    deliveries.accept(stubDelivery(1, 'x', { messageId: 'm' }), channel)
+    await settle()
+    for (let tag = 2; tag <= 6; tag += 1) {
+      deliveries.accept(stubRedelivery(tag, 'x', { messageId: 'm' }), channel)
       await settle()
     }
     expect(raw.nacked.map(({ requeue }) => requeue)).toEqual([true, true, true, true, true, false])
@@ -45,11 +47,23 @@ describe('deliveries', () => {
 
   test('without an id are told apart by what they say', async () => {
     const { deliveries, raw, channel } = setUp(() => Promise.reject(new Error('bad')), { maxRequeues: 1 })
-    for (const [tag, body] of ['a', 'b', 'a', 'b'].entries()) {
-      deliveries.accept(stubDelivery(tag, body), channel)
-      await settle()
-    }
+    for (const body of ['a', 'b']) deliveries.accept(stubDelivery(1, body), channel)
+    await settle()
+    for (const body of ['a', 'b']) deliveries.accept(stubRedelivery(2, body), channel)
+    await settle()
     expect(raw.nacked.map(({ requeue }) => requeue)).toEqual([true, true, false, false])
+  })
+
+  test('without an id, of which many say the same, have failed no more often than their queue got them back', async () => {
+    const { deliveries, raw, channel } = setUp(() => Promise.reject(new Error('down')), { maxRequeues: 1 })
+    for (let tag = 1; tag <= 9; tag += 1) deliveries.accept(stubDelivery(tag, 'run'), channel)
+    await settle()
+    expect(raw.nacked.map(({ requeue }) => requeue)).toEqual(Array.from({ length: 9 }, () => true))
+    deliveries.accept(stubRedelivery(10, 'run', { headers: { 'x-delivery-count': 1 } }), channel)
+    deliveries.accept(stubDelivery(11, 'run'), channel)
+    deliveries.accept(stubRedelivery(12, 'run', { headers: { 'x-delivery-count': 1 } }), channel)
+    await settle()
+    expect(raw.nacked.slice(9).map(({ requeue }) => requeue)).toEqual([false, true, false])
   })
 
   test('run at most as many handlers at a time as allowed', async () => {
@@ -146,7 +160,7 @@ describe('a failed message', () => {
     const { deliveries, channel } = setUp(() => Promise.reject(error), { onFailure })
     deliveries.accept(stubDelivery(1), channel)
     await settle()
-    deliveries.accept(stubDelivery(2), channel)
+    deliveries.accept(stubRedelivery(2), channel)
     await settle()
     expect(onFailure.mock.calls.map(([failure]) => failure)).toMatchObject([
       { error, failures: 1 },

@@ -15,6 +15,7 @@ describe('the options of a transport', () => {
 
   test('have the documented defaults', () => {
     expect(resolve({ hosts })).toEqual({
+      defaultPort: 5672,
       hosts: [{ endpoint: { host: '127.0.0.1', port: 1 }, username: 'guest', password: 'guest' }],
       vhost: '/',
       credentials: undefined,

@@ -94,11 +94,38 @@ describe('the publisher', () => {
     const { channel } = await attach(setup)
     const lost = setup.publish('e', 'a', { mandatory: true, messageId: 'm' })
     const kept = setup.publish('e', 'b', { mandatory: true, messageId: 'n' })
-    channel.emit('return', { fields: { replyCode: 312, replyText: 'NO_ROUTE' }, properties: { messageId: 'm' } })
+    channel.emit('return', {
+      fields: { replyCode: 312, replyText: 'NO_ROUTE', exchange: 'e', routingKey: 'k' },
+      properties: { messageId: 'm' },
+    })
     ack(channel, 2, true)
     await expect(lost).rejects.toMatchObject({ code: 'HA_UNROUTABLE', messageId: 'm', exchange: 'e', replyCode: 312 })
     await kept
     expect(setup.counters).toMatchObject({ returned: 1, confirmed: 1 })
+  })
+
+  test('tells which message came back when several have the same id', async () => {
+    const setup = setUp()
+    const { channel } = await attach(setup)
+    const kept = setup.publish('e', 'a', { mandatory: true, messageId: 'm' })
+    const lost = setup.publish('f', 'b', { mandatory: true, messageId: 'm' })
+    channel.emit('return', { fields: { exchange: 'f', routingKey: 'k' }, properties: { messageId: 'm' } })
+    ack(channel, 2, true)
+    await expect(lost).rejects.toMatchObject({ code: 'HA_UNROUTABLE', exchange: 'f' })
+    await kept
+  })
+
+  test('says of a message that came back, or was refused, that it may be stored, if an earlier connection had it', async () => {
+    const setup = setUp()
+    const first = await attach(setup)
+    const refused = setup.publish('e', 'a')
+    first.session.cut(new ConnectionLostError('h1', 'test'))
+    const { connection, channel } = await attach(setup)
+    channel.refuse(404, "NOT_FOUND - no exchange 'e' in vhost '/'")
+    await settle()
+    const [, ...fresh] = connection.confirmChannels
+    fresh.find((one) => bodies(one).includes('a'))?.refuse(404, "NOT_FOUND - no exchange 'e' in vhost '/'")
+    await expect(refused).rejects.toMatchObject({ code: 'HA_OUTCOME_UNKNOWN', cause: { code: 404 } })
   })
 
   test('gives up a channel that gives no verdict, and sends again on a fresh one', async () => {
@@ -309,7 +336,7 @@ describe('the publisher', () => {
     first.session.cut(new ConnectionLostError('h1', 'test'))
     const { channel } = await attach(setup)
     const message = setup.publish('', 'a', { messageId: 'm' })
-    channel.emit('return', { fields: {}, properties: { messageId: 'm' } })
+    channel.emit('return', { fields: { exchange: '', routingKey: 'k' }, properties: { messageId: 'm' } })
     ack(channel, 1)
     await expect.poll(() => bodies(channel)).toEqual(['a', 'a'])
     ack(channel, 2)

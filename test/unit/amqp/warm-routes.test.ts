@@ -13,7 +13,7 @@ describe('the routes that the connection standing by learns', () => {
 
   test('are not learned again while they are warm, and are on a fresh channel', () => {
     const routes = new WarmRoutes()
-    routes.warmed('', 'a')
+    routes.warmed('', 'a', { at: 0, tookMs: 0 })
     expect([routes.hasWarm, routes.wants('', 'a', 0), routes.wants('', 'a', 1)]).toEqual([true, false, false])
     routes.cool()
     expect([routes.hasWarm, routes.wants('', 'a', 2)]).toEqual([false, true])
@@ -32,9 +32,16 @@ describe('the routes that the connection standing by learns', () => {
     routes.failed(0)
     routes.failed(10_000)
     expect([routes.wants('', 'a', 29_999), routes.wants('', 'a', 30_000)]).toEqual([false, true])
-    routes.warmed('', 'b')
+    routes.warmed('', 'b', { at: 30_000, tookMs: 0 })
     routes.failed(40_000)
     expect([routes.wants('', 'a', 49_999), routes.wants('', 'a', 50_000)]).toEqual([false, true])
+  })
+
+  test('take no more than a fiftieth of the time, however slow the broker confirms', () => {
+    const routes = new WarmRoutes()
+    for (const key of ['a', 'b']) routes.wants('', key, 0)
+    routes.warmed('', 'a', { at: 100, tookMs: 40 })
+    expect([routes.wants('', 'b', 2099), routes.wants('', 'b', 2100)]).toEqual([false, true])
   })
 
   test('never are keys that are all different', () => {

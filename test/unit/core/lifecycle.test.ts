@@ -27,7 +27,6 @@ describe('Lifecycle', () => {
     expect(light.canEnter('broken')).toBe(false)
     expect(() => light.enter('broken')).toThrow('bug: green -> broken')
     expect(light.state).toBe('green')
-    expect(light.epoch).toBe(0)
     expect(onChange).not.toHaveBeenCalled()
   })
 
@@ -36,22 +35,5 @@ describe('Lifecycle', () => {
     light.enter('red', new Error('why'))
     light.enter('green')
     expect(light.cause).toBeUndefined()
-  })
-
-  test('makes the epochs of earlier states stale', () => {
-    const light = new Lifecycle<Light>('red', moves)
-    const first = light.enter('green')
-    expect(light.isCurrent(first)).toBe(true)
-    const second = light.enter('red')
-    expect(light.isCurrent(first)).toBe(false)
-    expect(light.isCurrent(second)).toBe(true)
-  })
-
-  test('gives a stale epoch to the one whose move was followed by another from its own report', () => {
-    const light: Lifecycle<Light> = new Lifecycle<Light>('red', moves, ({ to }) => {
-      if (to === 'green') light.enter('red')
-    })
-    expect(light.isCurrent(light.enter('green'))).toBe(false)
-    expect(light.state).toBe('red')
   })
 })
