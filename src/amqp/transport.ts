@@ -1,19 +1,18 @@
 import { Client } from '../core/client.js'
-import { ClosedError, InvalidOptionError, NoEndpointError, TimeoutError, toError } from '../core/errors.js'
+import { ClosedError, InvalidOptionError, NoEndpointError, toError } from '../core/errors.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import { abortReason, now } from '../core/timing.js'
+import { abortReason } from '../core/timing.js'
+import { Administration } from './administration.js'
 import type { ConnectionRole } from './connection.js'
 import { Connections } from './connections.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
 import { newCounters, type Counters } from './counters.js'
-import { resolveDeclarations, type Declarations } from './declaration.js'
-import { ask } from './declare.js'
+import type { Declarations } from './declaration.js'
 import type { MessageHandler } from './deliveries.js'
-import type { AmqplibConfirmChannel } from './driver.js'
 import type { AmqpEvents } from './events.js'
 import { HostBook } from './hosts.js'
 import { checkSize, checkWait, toLetter, type PublishOptions } from './letter.js'
-import { Liveness } from './liveness.js'
+import type { Liveness } from './liveness.js'
 import type { RpcEndpoint } from './oslo/dispatcher.js'
 import { Messaging } from './oslo/messaging.js'
 import type { NotificationEndpoint } from './oslo/notification-dispatcher.js'
@@ -33,28 +32,18 @@ import {
   type ResolvedTransportOptions,
   type TransportOptions,
 } from './options.js'
-import { onSession } from './on-session.js'
+import { Outage } from './outage.js'
 import { Publisher } from './publisher.js'
 import { QueueMemories } from './queue-memory.js'
 import type { Session } from './session.js'
 import { maxFailoverMs, type TransportStatus } from './status.js'
 import { resolveSubscription, type ResolvedSubscription, type Subscription } from './subscription.js'
 import { Topology } from './topology.js'
-import { runOnChannel, type ChannelOptions, type RawChannel } from './with-channel.js'
+import { watchConnections } from './watching.js'
+import type { ChannelOptions, RawChannel } from './with-channel.js'
 
 const DEFAULT_TIMEOUT_MS = 30_000
 const NO_OPTIONS: PublishOptions = Object.freeze({})
-/** Consumers and publishers come first after a reconnect; what was declared has time. */
-const RESTORE_DELAY_MS = 250
-
-/** The publishing connection that was lost, until it serves again. */
-interface Loss {
-  readonly host: string
-  readonly cause: Error
-  readonly at: number
-  readonly detectedMs: number
-}
-
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
  *
@@ -71,9 +60,9 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #publisher: Publisher
   readonly #connections: Connections
   readonly #liveness: Liveness
+  readonly #administration: Administration
   readonly #messaging: Messaging
-  #loss: Loss | undefined
-  #hasConsumed = false
+  readonly #outage = new Outage()
 
   /** @internal */
   constructor(options: ResolvedTransportOptions) {
@@ -102,7 +91,16 @@ export class AmqpTransport extends Client<AmqpEvents> {
       onGivenUp: (error) => this.destroy(error),
     })
     this.#messaging = new Messaging(this.#port())
-    this.#liveness = this.#watch()
+    this.#administration = new Administration(this.#topology, this.#connections, () => this.whyUnusable())
+    this.#liveness = watchConnections(
+      this.#connections,
+      {
+        consumers: this.#consumers,
+        isPublishing: () => this.#publisher.isWaiting,
+        isCalling: () => this.#messaging.isExpecting,
+      },
+      options.heartbeatMs,
+    )
     this.#liveness.start()
     this.#connections.start()
   }
@@ -214,10 +212,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
    */
   async declare(declarations: Declarations, wait: WaitOptions = {}): Promise<void> {
     this.assertOpen()
-    checkWait(wait)
-    const resolved = resolveDeclarations(declarations)
-    await this.#onConsumerSession('declare', wait, (session) => this.#topology.declare(session, resolved))
-    this.#topology.add(resolved)
+    await this.#administration.declare(declarations, wait)
   }
 
   /**
@@ -229,14 +224,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
     wait: WaitOptions = {},
   ): Promise<void> {
     this.assertOpen()
-    checkWait(wait)
-    this.#topology.remove(names)
-    await this.#onConsumerSession('undeclare', wait, async (session) => {
-      const channel = await session.openChannel()
-      for (const name of names.queues ?? []) await ask(channel, () => channel.raw.deleteQueue(name))
-      for (const name of names.exchanges ?? []) await ask(channel, () => channel.raw.deleteExchange(name))
-      channel.dismiss()
-    })
+    await this.#administration.undeclare(names, wait)
   }
 
   /**
@@ -252,11 +240,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
     options?: O,
   ): Promise<T> {
     this.assertOpen()
-    const { confirm, timeoutMs = DEFAULT_TIMEOUT_MS, signal }: ChannelOptions = options ?? {}
-    checkWait({ timeoutMs, signal })
-    const connection = this.#connections[confirm === true ? 'publisher' : 'consumer']
-    const run = fn as (channel: AmqplibConfirmChannel) => Promise<T>
-    return runOnChannel((ended) => connection.next(ended), run, { confirm: confirm === true, timeoutMs, signal })
+    return this.#administration.withChannel(fn, options ?? {})
   }
 
   /**
@@ -328,33 +312,9 @@ export class AmqpTransport extends Client<AmqpEvents> {
 
   #onUp(role: ConnectionRole, session: Session): void {
     if (role === 'publisher') this.#publisher.attach(session)
-    else if (role === 'consumer') this.#onConsumerUp(session)
+    else if (role === 'consumer') this.#administration.onConsumerUp(session)
     else this.#onStandbyUp(session)
     if (role !== 'standby') this.#reportBlocked(role, session)
-  }
-
-  #watch(): Liveness {
-    const { publisher, consumer, standby } = this.#connections
-    const isConsuming = (session: Session): boolean => [...this.#consumers].some((one) => one.isExpecting(session))
-    const onAnswered = (session: Session): void => {
-      for (const one of this.#consumers) one.reassure(session)
-    }
-    return new Liveness(
-      [
-        {
-          session: () => publisher.session,
-          isWaiting: (session) => this.#publisher.isWaiting || isConsuming(session),
-          onAnswered,
-        },
-        {
-          session: () => consumer.session,
-          isWaiting: (session) => this.#messaging.isExpecting || isConsuming(session),
-          onAnswered,
-        },
-        { session: () => standby.session, isWaiting: isConsuming, onAnswered },
-      ],
-      this.#options.heartbeatMs,
-    )
   }
 
   #onTopologyError({ host: { name } }: Session, what: string, error: Error): void {
@@ -380,28 +340,15 @@ export class AmqpTransport extends Client<AmqpEvents> {
   }
 
   #onServing(session: Session): void {
-    const loss = this.#loss
-    this.#loss = undefined
-    if (loss !== undefined) this.#messaging.onServing()
+    if (this.#outage.isOn) this.#messaging.onServing()
+    const failover = this.#outage.end(session)
     this.setUsable(true)
-    if (loss === undefined || loss.host === session.host.name) return
-    const { host: from, cause, at, detectedMs } = loss
-    this.reportFailover({ from, to: session.host.name, cause, detectedMs, elapsedMs: now() - at + detectedMs })
+    if (failover !== undefined) this.reportFailover(failover)
   }
 
   #onPublisherDown(session: Session, cause: Error): void {
-    const { detectedMs } = session
-    this.#loss ??= { host: session.host.name, cause, at: now(), detectedMs }
+    this.#outage.begin(session, cause)
     this.setUsable(false, cause)
-  }
-
-  #onConsumerUp(session: Session): void {
-    this.#topology.attach(session)
-    if (this.#hasConsumed) {
-      const timer = setTimeout(() => void this.#topology.restore(session), RESTORE_DELAY_MS).unref()
-      session.ending.on(() => clearTimeout(timer))
-    }
-    this.#hasConsumed = true
   }
 
   #onStandbyUp(session: Session): void {
@@ -420,16 +367,6 @@ export class AmqpTransport extends Client<AmqpEvents> {
     session.ending.on(() => {
       if (session.blockedReason !== undefined) this.report('unblocked', { host, role, reason: undefined })
     })
-  }
-
-  /** On the connection that consumes, where no alarm of the broker stops anything. */
-  async #onConsumerSession(what: string, wait: WaitOptions, run: (session: Session) => Promise<void>): Promise<void> {
-    const late = (elapsedMs: number): Error => {
-      const cause = this.whyUnusable()
-      return new TimeoutError('operation', elapsedMs, `${what}, ${cause.message}`, cause, true)
-    }
-    const next = (signal: AbortSignal): Promise<Session> => this.#connections.consumer.next(signal)
-    await onSession(next, run, { timeoutMs: DEFAULT_TIMEOUT_MS, ...wait }, late)
   }
 
   #onRefused(role: ConnectionRole, error: Error): void {
