@@ -40,6 +40,7 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
   /**
    * Gives the credentials of each attempt to connect, instead of those above: for passwords and tokens that change. It
    * counts into `connectTimeoutMs`; when it fails, the attempt has failed.
+   *
    * What expires while a connection lasts is not renewed on it: RabbitMQ answers with 403 then.
    */
   credentials?: CredentialsFunction
