@@ -122,7 +122,7 @@ export class ManagedConsumer implements Consumer {
     })
     this.#second = new SecondSubscription({
       place: () => this.#placeOfSecond(),
-      mayStay: (session) => session === context.standbySession() || !this.#hasProved,
+      mayStay: (session) => !this.#hasProved || session.host !== this.#primary.subscribed?.session.host,
       subscribe: (session) => {
         const prefetch = Math.floor(this.#share)
         return this.#subscriber.subscribeAgain(session, { onDelivery, limitMs: SECOND_LIMIT_MS, prefetch })

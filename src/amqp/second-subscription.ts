@@ -23,9 +23,9 @@ const STABLE_AFTER_MS = 5000
 /**
  * The other subscription of a consumer, on another host.
  *
- * It stays on its connection, also when that takes over publishing, until the first subscription works again: a channel
- * that consumed before a host froze follows to the queue's next leader, whereas a new one may wait for the frozen host
- * (RabbitMQ 3.10). No longer, because an alarm of the broker stops what comes in on a connection that publishes.
+ * It stays on its connection, also when that takes over publishing, until the first subscription works again and there is
+ * a better place: a channel that consumed before a host froze follows to the queue's next leader, whereas a new one may
+ * wait for the frozen host (RabbitMQ 3.10).
  * @internal
  */
 export class SecondSubscription {

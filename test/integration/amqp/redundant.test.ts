@@ -67,7 +67,8 @@ test('after the loss of a node it consumes on two others, and nothing is left of
   await expect.poll(() => new Set(handled).size, SETTLE).toBe(ids.length)
   // A queue counts the consumers of a node that is away until it is back.
   await mend()
-  await expect.poll(() => consumers(inUse), SETTLE).toBe(2)
+  const state = async () => ({ count: await consumers(inUse), hosts: consumer.status().hosts.length })
+  await expect.poll(state, SETTLE).toEqual({ count: 2, hosts: 2 })
 }, 120_000)
 
 test('a consumer that is closed has given back everything on both hosts', async () => {
