@@ -1,8 +1,8 @@
 import type { LookupFunction } from 'node:net'
+import type { TlsOptions } from '../core/tls.js'
 import type { Credentials } from './options.js'
 import type { Outbox } from './outbox.js'
 import type { ServerAddress } from './server-address.js'
-import type { TlsOptions } from './tls.js'
 
 /**
  * What a node can be asked to do. `gets` is a get that wants the CAS id in any case; `peek` asks for the CAS id without
