@@ -281,7 +281,7 @@ export class CacheNode {
       mustSettle: this.#mustSettle,
       outMs: () => now() - this.#outAt,
       pause: (ms) => this.#pause(ms),
-      copyFromHeir: (key) => this.#owner.copyFromHeir(this, key),
+      copyFromHeir: this.#options.warmUp ? (key) => this.#owner.copyFromHeir(this, key) : undefined,
     }
   }
 
