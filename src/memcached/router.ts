@@ -118,8 +118,11 @@ export class Router {
       call.reject(this.#closedBy ?? new Error('nobody waits for it any more'))
       return
     }
-    if (call.ringVersion === this.#membership.ring.version) call.node?.submit(call)
-    else if (call.attemptCount > this.#membership.nodes.length) call.reject(this.noEndpoint(false))
+    if (call.ringVersion === this.#membership.ring.version) {
+      // Once more: what was noted may have been dealt with since, before the node has changed anything.
+      noteChange(call)
+      call.node?.submit(call)
+    } else if (call.attemptCount > this.#membership.nodes.length) call.reject(this.noEndpoint(false))
     else this.#send(call)
   }
 
@@ -139,7 +142,7 @@ export class Router {
     call.passedOver =
       ring.outCount === 0 || this.#policy === 'trust' ? NONE : this.#membership.passedOver(call.hash, call.key)
     call.ringVersion = ring.version
-    if (call.kind !== 'get') for (const out of call.passedOver) out.journal.add(call.key)
+    noteChange(call)
     if (call.prepare(call.passedOver.length > 0 || node.watermark > 0)) node.submit(call)
   }
 
@@ -148,4 +151,9 @@ export class Router {
     const out = this.#membership.passedOver(call.hash, call.key)
     return out.length === call.passedOver.length && out.every((node, i) => node === call.passedOver[i])
   }
+}
+
+/** What may be changed on an heir is old on every node that would have been asked before it. */
+function noteChange({ kind, key, passedOver }: Call): void {
+  if (kind !== 'get') for (const node of passedOver) node.journal.add(key)
 }

@@ -54,6 +54,11 @@ export class FakeMemcached {
     return this.#port
   }
 
+  /** Commands that came since it was frozen. */
+  get heldCount(): number {
+    return this.#held?.length ?? 0
+  }
+
   /** Listens, on the same port as before. */
   async listen(): Promise<void> {
     const server = createServer((socket) => this.#serve(socket))

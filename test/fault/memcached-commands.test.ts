@@ -399,4 +399,22 @@ describe('warm-up', () => {
       kept.length,
     )
   })
+
+  test('what an heir counts while its counter is being copied is not lost', async () => {
+    const { fakes, home, client, key } = await trio({ warmUp: true, operationTimeoutMs: 5000 })
+    await home.crash()
+    await becomes(client, 0, 'dead')
+    await client.set(key, 41)
+    const heir = fakes.find((fake) => fake.text(key) === '41') as FakeMemcached
+    heir.freeze()
+    // First it asks how old the counter is, and counts after the copy was asked for.
+    const counting = client.increment(key)
+    await expect.poll(() => heir.heldCount).toBe(1)
+    await home.listen()
+    await expect.poll(() => heir.heldCount).toBe(2)
+    heir.thaw()
+    await expect(counting).resolves.toBe(42n)
+    await becomes(client, 0, 'live')
+    await expect(client.get(key)).resolves.toBe(42)
+  })
 })
