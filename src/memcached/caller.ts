@@ -22,7 +22,7 @@ import type { SetOptions } from './request.js'
 import type { Router } from './router.js'
 import { askServer } from './server-request.js'
 import type { Payload } from './transport.js'
-import { encodeCount, encodeValue } from './value.js'
+import { encodeCount, encodeValue, toExpiry } from './value.js'
 
 const NO_LEASE: Lease = Object.freeze({ value: undefined, token: undefined, isLeased: false, cas: 0 })
 
@@ -155,7 +155,7 @@ export class Caller {
 
   /** What {@link Loader} needs to know of one key. */
   loadedKey(item: KeyOnWire, { ttlSeconds, staleSeconds, loadTimeoutMs }: LoadTimes): LoadedKey {
-    const terms = { leaseSeconds: leaseSeconds(loadTimeoutMs), staleSeconds }
+    const terms = { leaseSeconds: leaseSeconds(loadTimeoutMs), staleSeconds: toExpiry(staleSeconds) }
     return {
       key: item.key,
       loadTimeoutMs,

@@ -1,6 +1,7 @@
 import { NoEndpointError } from '../core/errors.js'
 import { Deferred } from '../core/timing.js'
 import type { Call } from './calls.js'
+import { ControlOperation } from './control.js'
 import type { Membership } from './membership.js'
 import type { CacheNode } from './node.js'
 import type { RejoinPolicy } from './options.js'
@@ -104,6 +105,15 @@ export class Router {
   /** What is known to exist on an heir must not be answered by an older copy when its own node is back. */
   noteHeirRead(call: Call): void {
     for (const node of call.passedOver) node.journal.add(call.key)
+  }
+
+  /**
+   * Gives back the right to load that a server has given to a read of another kind: it gives it to the first that finds
+   * a value that was loaded in vain, and to nobody else until the value's end.
+   */
+  giveBack({ node, key, hash }: Call): void {
+    const ignore = (): void => undefined
+    node?.submit(new ControlOperation({ kind: 'revoke', key, hash }, ignore, ignore))
   }
 
   /** `safeToRetry` is false for a call that a node got before it failed. */

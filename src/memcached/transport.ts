@@ -41,7 +41,7 @@ export interface Terms {
   readonly delta?: bigint
   /** How long the one who may load keeps others from it, when there is nothing to give to them. */
   readonly leaseSeconds?: number
-  /** Somebody may load when the value lives no longer than this. */
+  /** Somebody may load when the value lives no longer than this; as an expiry. */
   readonly staleSeconds?: number
 }
 
