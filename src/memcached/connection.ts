@@ -41,6 +41,7 @@ const DELETED: readonly ReplyStatus[] = ['done', 'notFound', 'exists']
 const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
   get: FOUND,
   gets: FOUND,
+  getMany: ['end'],
   copy: FOUND,
   getAndTouch: FOUND,
   lease: FOUND,
@@ -57,7 +58,7 @@ const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
   revoke: DELETED,
   version: ['text'],
   stats: ['text'],
-  auth: ['done'],
+  auth: ['letIn'],
   noop: ['noop'],
   flush: ['flushed'],
 }
@@ -200,6 +201,10 @@ export class Connection implements Transport {
 
   #answer(reply: Reply): void {
     if (this.#failure !== undefined) return
+    if (reply.status === 'part') {
+      this.#answerPart(reply)
+      return
+    }
     const operation = this.#waiting.shift()
     if (operation === undefined) throw new ProtocolError(`${this.#name} sent an answer that nobody asked for`)
     if (reply.status !== 'refused' && !EXPECTED[operation.kind].includes(reply.status)) {
@@ -209,6 +214,13 @@ export class Connection implements Transport {
       return
     }
     operation.done(reply)
+  }
+
+  #answerPart(reply: Reply): void {
+    // A server that answers is not silent, however much it has to say.
+    this.#watched = undefined
+    if (this.#waiting.peek()?.part?.(reply) === true) return
+    throw new ProtocolError(`${this.#name} sent the value of a key that it was not asked for`)
   }
 
   /** Starts the time limit of the oldest request. */

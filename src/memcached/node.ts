@@ -126,11 +126,15 @@ export class CacheNode {
     this.#connections = this.#openConnections(this.#options.connectionsPerNode)
   }
 
+  /** Which of its connections takes a request with this hash: always the same, so that those of one key stay in order. */
+  placeOf(hash: number): number {
+    const { length } = this.#connections
+    return length > 1 ? hash % length : 0
+  }
+
   /** Sends a request; only while the node is in the ring. */
   submit(operation: Operation): void {
-    const connections = this.#connections
-    const connection = connections.length === 1 ? connections[0] : connections[operation.hash % connections.length]
-    connection?.submit(operation)
+    this.#connections[this.placeOf(operation.hash)]?.submit(operation)
   }
 
   /** Ends everything; pending requests fail with `error`. */

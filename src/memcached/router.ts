@@ -52,6 +52,21 @@ export class Router {
     this.#send(call)
   }
 
+  /** Goes on with a call that was part of a request that failed. */
+  takeOver(call: Call, node: CacheNode, failure: TransportFailure): void {
+    this.#activeCount += 1
+    call.node = node
+    call.attemptCount = 1
+    this.failed(call, failure)
+  }
+
+  /** The node that a key belongs to, if that is the one to ask for it now. */
+  home(hash: number, key: string): CacheNode | undefined {
+    const { ring, nodes } = this.#membership
+    if (ring.outCount > 0 && this.#membership.passedOver(hash, key).length > 0) return undefined
+    return nodes[ring.owner(hash, key)]
+  }
+
   /** Something has begun that `close()` waits for; it tells by `ended`. */
   began(): void {
     this.#activeCount += 1
