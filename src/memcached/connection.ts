@@ -29,6 +29,8 @@ export const MAX_PENDING = 100_000
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024
 /** Other clients may store more than we do; beyond this an announced size is taken for garbage. */
 const MAX_READ_BYTES = 128 * 1024 * 1024
+/** As much as Node reads at once. Its own buffers are new for each read, and cost more than the answers in them. */
+const READ_BYTES = 64 * 1024
 /** What a request that moved to the front gets at least, after the one before it was answered late. */
 const MIN_REMAINDER_MS = 15
 
@@ -96,7 +98,7 @@ export class Connection implements Transport {
     const maxValueBytes = Math.max(MAX_READ_BYTES, options.maxValueBytes)
     this.#codec = makeCodec(this.#name, maxValueBytes, (reply) => this.#answer(reply))
     const dialledAt = now()
-    this.#socket = dial(options)
+    this.#socket = dial(options, (chunk) => this.#onData(chunk))
     this.#connectLimit = new TimeLimit(options.connectTimeoutMs, () => {
       const error = new TimeoutError('connect', now() - dialledAt, this.#name)
       this.#end({ kind: 'silent', error: new ConnectError(this.#name, error), troubleAt: dialledAt, wasWriting: false })
@@ -142,7 +144,6 @@ export class Connection implements Transport {
   #listen(): void {
     const socket = this.#socket
     socket.once('connect', () => (this.#options.tls === undefined ? this.#onConnected() : this.#startTls()))
-    if (this.#options.tls === undefined) socket.on('data', (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#lose(new ConnectionLostError(this.#name, 'the server closed it')))
     socket.on('error', (error) => this.#onError(error))
     socket.on('close', () => this.#lose(new ConnectionLostError(this.#name, 'it ended')))
@@ -277,9 +278,17 @@ export class Connection implements Transport {
   }
 }
 
-function dial({ server, localAddress, lookup }: TransportOptions): Socket {
-  if (server.path !== undefined) return connect({ path: server.path })
+/** Without TLS, what is read is told to `onData`, in a buffer that is used again for the next read. */
+function dial({ server, localAddress, lookup, tls }: TransportOptions, onData: (chunk: Buffer) => void): Socket {
+  const buffer = tls === undefined ? Buffer.allocUnsafeSlow(READ_BYTES) : undefined
+  const callback = (count: number): boolean => {
+    if (buffer !== undefined) onData(buffer.subarray(0, count))
+    return true
+  }
+  const reading = buffer === undefined ? {} : { onread: { buffer, callback } }
+  if (server.path !== undefined) return connect({ path: server.path, ...reading })
   return connect({
+    ...reading,
     host: server.host,
     port: server.port,
     noDelay: true,

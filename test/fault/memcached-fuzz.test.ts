@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { Batch } from '../../src/memcached/batch.js'
 import type { Call } from '../../src/memcached/calls.js'
@@ -13,8 +13,8 @@ import { ScriptedSocket } from './scripted-socket.js'
 const sockets: ScriptedSocket[] = []
 vi.mock('node:net', async (original) => ({
   ...(await original<object>()),
-  connect: (): Socket => {
-    const socket = new ScriptedSocket()
+  connect: ({ onread }: { readonly onread: OnReadOpts }): Socket => {
+    const socket = new ScriptedSocket(onread)
     sockets.push(socket)
     return socket as unknown as Socket
   },
@@ -23,7 +23,7 @@ vi.mock('node:net', async (original) => ({
 const CASES = 100_000
 const SEED = 20_260_807
 /** Connections that were left without an answer end by their time limit; so many of them wait for it together. */
-const BLOCK = 5000
+const BLOCK = 500
 const LIMIT_MS = 50
 const OPTIONS = {
   server: { name: 'h1:11211', host: 'h1', port: 11211 },
