@@ -16,10 +16,12 @@ export function askForMany(keys: Iterable<string>, rules: KeyRules, router: Rout
   const open = new Map<number, MultiGet>()
   const requests: MultiGet[] = []
   const singles: BatchCall<unknown>[] = []
+  const { only } = router
   for (const given of keys) {
     const key = wireKey(given, rules)
-    const hash = md5Point(key)
-    const node = router.home(hash, key)
+    // Hashing is a good part of what a key costs.
+    const hash = only === undefined ? md5Point(key) : 0
+    const node = only ?? router.home(hash, key)
     if (node === undefined) {
       singles.push(new BatchCall(router, { given, key, hash }, GET_MANY, batch))
       continue

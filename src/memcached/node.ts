@@ -132,6 +132,11 @@ export class CacheNode {
     return length > 1 ? hash % length : 0
   }
 
+  /** True while there is one connection for all requests. */
+  get hasOnePlace(): boolean {
+    return this.#connections.length === 1
+  }
+
   /** Sends a request; only while the node is in the ring. */
   submit(operation: Operation): void {
     this.#connections[this.placeOf(operation.hash)]?.submit(operation)

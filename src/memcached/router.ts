@@ -60,6 +60,13 @@ export class Router {
     this.failed(call, failure)
   }
 
+  /** The node that every key belongs to, whatever its hash: where there is one, with one connection, and it is in use. */
+  get only(): CacheNode | undefined {
+    const { ring, nodes } = this.#membership
+    const [node] = nodes
+    return nodes.length === 1 && ring.outCount === 0 && node?.hasOnePlace === true ? node : undefined
+  }
+
   /** The node that a key belongs to, if that is the one to ask for it now. */
   home(hash: number, key: string): CacheNode | undefined {
     const { ring, nodes } = this.#membership
