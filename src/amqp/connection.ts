@@ -4,6 +4,7 @@ import { ClosedError, ConnectionLostError, NoEndpointError, TimeoutError, toErro
 import { Reconnector } from '../core/reconnector.js'
 import { waitWithin } from '../core/time-limit.js'
 import { onAbort, sleep } from '../core/timing.js'
+import type { TlsOptions } from '../core/tls.js'
 import { explainHandshake, refusalIn } from './classify.js'
 import { askCredentials, type Credentials } from './credentials.js'
 import { openConnection } from './driver.js'
@@ -11,7 +12,6 @@ import type { AccessRefusedError } from './errors.js'
 import type { Host, HostBook } from './hosts.js'
 import type { ResolvedTransportOptions } from './options.js'
 import { Session } from './session.js'
-import type { TlsOptions } from './tls.js'
 import { Waiters } from './waiters.js'
 
 /**

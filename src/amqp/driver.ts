@@ -4,7 +4,7 @@ import amqplib from 'amqplib'
 import { cut } from '../core/cut.js'
 import { toError } from '../core/errors.js'
 import { abortReason, onAbort } from '../core/timing.js'
-import type { TlsOptions } from './tls.js'
+import type { TlsOptions } from '../core/tls.js'
 
 /** Channels of amqplib, for `withChannel`. */
 export type { Channel as AmqplibChannel, ConfirmChannel as AmqplibConfirmChannel } from 'amqplib'

@@ -22,7 +22,7 @@ export type { Arguments, Declarations, Exchange, ExchangeType, Queue, TopologyBi
 export type { AmqplibChannel, AmqplibConfirmChannel } from './driver.js'
 export type { ChannelOptions, RawChannel } from './with-channel.js'
 export type { Credentials, CredentialsFunction } from './credentials.js'
-export type { TlsOptions } from './tls.js'
+export type { TlsOptions } from '../core/tls.js'
 export type { AmqpEvents, BlockedEvent, RefusedEvent, TopologyErrorEvent } from './events.js'
 export type { MessageHandler } from './deliveries.js'
 export type { Consumer, ConsumerState, ConsumerStatus } from './consumer.js'

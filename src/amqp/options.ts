@@ -3,10 +3,10 @@ import { formatEndpoint, parseEndpoints, type Endpoint } from '../core/endpoint.
 import { variableName } from '../core/environment.js'
 import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
+import { resolveTls, type TlsOptions } from '../core/tls.js'
 import { VARIABLES } from '../core/variables.js'
 import { readOsloOptions, type OsloOptions, type ResolvedOsloOptions } from './oslo/options.js'
 import type { CredentialsFunction } from './credentials.js'
-import { resolveTls, type TlsOptions } from './tls.js'
 import {
   AMQP_PORT,
   AMQPS_PORT,

@@ -37,6 +37,12 @@ export const DELETE_MANY: BatchKind<boolean> = {
   read: (_call, _router, reply) => reply.status === 'done',
 }
 
+/** One request of a {@link Batch}. @internal */
+export interface BatchPart {
+  /** Nobody waits for it any more; the keys, as they were given, that it has no answer for. */
+  abandon(): readonly string[]
+}
+
 /**
  * The requests of one call for many keys, all sent in one turn, so that each node gets its share in one write.
  *
@@ -45,85 +51,97 @@ export const DELETE_MANY: BatchKind<boolean> = {
  */
 export class Batch<T> {
   readonly promise: Promise<ManyResult<T>>
+  /** True when the caller gave a time limit, which then bounds the call alone. */
+  readonly hasOwnLimit: boolean
   readonly #found = new Map<string, T>()
   readonly #failed = new Map<string, Error>()
-  readonly #parts: readonly BatchCall<T>[]
+  readonly #parts: BatchPart[] = []
   #resolve!: (found: ManyResult<T>) => void
   #reject!: (error: Error) => void
-  #left: number
+  #answerCount = 0
+  /** Keys without an answer, and one more until all have been asked for. */
+  #left = 1
 
-  constructor(router: Router, items: readonly BatchItem[], kind: BatchKind<T>) {
+  constructor(hasOwnLimit: boolean) {
+    this.hasOwnLimit = hasOwnLimit
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#parts = items.map((item) => new BatchCall(router, item, kind, this))
-    this.#left = items.length
   }
 
-  set hasOwnLimit(has: boolean) {
-    for (const part of this.#parts) part.hasOwnLimit = has
+  /** Waits for the answers to so many keys. */
+  expect(part: BatchPart, keyCount: number): void {
+    this.#parts.push(part)
+    this.#left += keyCount
   }
 
-  /** Sends all requests; `refused` names keys that were not sent at all. */
-  begin(router: Router, refused: ReadonlyMap<string, Error> = new Map()): void {
-    for (const [key, error] of refused) this.#failed.set(key, error)
-    for (const part of this.#parts) router.begin(part)
-    if (this.#parts.length === 0) this.#settle()
+  /** All keys have been asked for. */
+  complete(): void {
+    this.#end(1)
+  }
+
+  /** A key was answered, by `undefined` with nothing. */
+  found(given: string, value: T | undefined): void {
+    if (value !== undefined) this.#found.set(given, value)
+    this.missed(1)
+  }
+
+  /** So many keys were answered with nothing. */
+  missed(count: number): void {
+    this.#answerCount += count
+    this.#end(count)
+  }
+
+  failed(given: string, error: Error): void {
+    this.refuse(given, error)
+    this.#end(1)
+  }
+
+  /** A key that is not asked for at all. */
+  refuse(given: string, error: Error): void {
+    this.#failed.set(given, error)
   }
 
   /** Ends it now: what has no answer has failed with `error`. */
   expire(error: Error): void {
-    for (const part of this.#parts) {
-      if (part.isOver) continue
-      part.isAbandoned = true
-      part.isOver = true
-      this.#failed.set(part.given, error)
-    }
+    for (const part of this.#parts) for (const given of part.abandon()) this.#failed.set(given, error)
     this.#settle()
   }
 
-  /** @internal */
-  found(key: string, value: T | undefined): void {
-    if (value !== undefined) this.#found.set(key, value)
-    this.#ended()
-  }
-
-  /** @internal */
-  failed(key: string, error: Error): void {
-    this.#failed.set(key, error)
-    this.#ended()
-  }
-
-  #ended(): void {
-    this.#left -= 1
+  #end(count: number): void {
+    this.#left -= count
     if (this.#left === 0) this.#settle()
   }
 
   #settle(): void {
-    const failed = this.#failed
-    const lastError = [...failed.values()].at(-1)
-    if (lastError !== undefined && failed.size >= this.#parts.length && this.#found.size === 0) {
-      this.#reject(lastError)
-      return
-    }
-    this.#resolve(manyOf(this.#found, failed))
+    const lastError = [...this.#failed.values()].at(-1)
+    if (lastError === undefined || this.#answerCount > 0) this.#resolve(manyOf(this.#found, this.#failed))
+    else this.#reject(lastError)
   }
 }
 
-class BatchCall<T> extends Call {
+/** The request for one key of a batch. @internal */
+export class BatchCall<T> extends Call implements BatchPart {
   readonly kind: OperationKind
-  readonly given: string
-  isOver = false
+  readonly #given: string
   readonly #batch: Batch<T>
   readonly #read: BatchKind<T>['read']
+  #isOver = false
 
   constructor(router: Router, item: BatchItem, { kind, read }: BatchKind<T>, batch: Batch<T>) {
     super(router, item.key, item.hash, item.payload)
-    this.given = item.given
     this.kind = kind
+    this.hasOwnLimit = batch.hasOwnLimit
+    this.#given = item.given
     this.#read = read
     this.#batch = batch
+  }
+
+  /** Sends it, and has its batch wait for it. */
+  begin(): void {
+    this.#batch.expect(this, 1)
+    this.router.begin(this)
   }
 
   done(reply: Reply): void {
@@ -138,16 +156,25 @@ class BatchCall<T> extends Call {
       this.reject(error as Error)
       return
     }
-    this.router.ended()
-    if (this.isOver) return
-    this.isOver = true
-    this.#batch.found(this.given, value)
+    if (this.#end()) this.#batch.found(this.#given, value)
   }
 
   reject(error: Error): void {
+    if (this.#end()) this.#batch.failed(this.#given, error)
+  }
+
+  abandon(): readonly string[] {
+    if (this.#isOver) return []
+    this.isAbandoned = true
+    this.#isOver = true
+    return [this.#given]
+  }
+
+  /** True when somebody waits for it. */
+  #end(): boolean {
     this.router.ended()
-    if (this.isOver) return
-    this.isOver = true
-    this.#batch.failed(this.given, error)
+    const isWanted = !this.#isOver
+    this.#isOver = true
+    return isWanted
   }
 }

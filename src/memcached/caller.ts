@@ -1,6 +1,6 @@
 import { InvalidOptionError, NoEndpointError, TimeoutError } from '../core/errors.js'
 import { waitWithin } from '../core/time-limit.js'
-import { Batch, manyOf, type BatchItem, type BatchKind, type ManyResult } from './batch.js'
+import { Batch, BatchCall, manyOf, type BatchItem, type BatchKind, type ManyResult } from './batch.js'
 import { DeleteCall, type SingleCall } from './calls.js'
 import {
   CountCall,
@@ -15,6 +15,7 @@ import {
 import { ValueTooLargeError } from './errors.js'
 import { leaseSeconds, type LoadedKey } from './loader.js'
 import type { Membership } from './membership.js'
+import { askForMany } from './multi-get.js'
 import type { CacheNode } from './node.js'
 import type { ResolvedMemcachedOptions } from './options.js'
 import { checkLimits, readCount, readTtl, type CallOptions, type CountOptions, type LoadTimes } from './request.js'
@@ -22,7 +23,7 @@ import type { SetOptions } from './request.js'
 import type { Router } from './router.js'
 import { askServer } from './server-request.js'
 import type { Payload } from './transport.js'
-import { encodeCount, encodeValue } from './value.js'
+import { encodeCount, encodeValue, toExpiry } from './value.js'
 
 const NO_LEASE: Lease = Object.freeze({ value: undefined, token: undefined, isLeased: false, cas: 0 })
 
@@ -80,6 +81,13 @@ export class Caller {
     throw this.#tooLarge(payload, cause)
   }
 
+  /** The values of many keys. */
+  getMany(keys: Iterable<string>, options: CallOptions | undefined): Promise<ManyResult<unknown>> {
+    const batch = new Batch<unknown>(options?.timeoutMs !== undefined)
+    askForMany(keys, this.#options, this.#router, batch)
+    return resultOf(batch, options)
+  }
+
   /** One request for each key; `itemOf` throws for what no call can be made of. */
   many<T>(
     keys: readonly string[],
@@ -87,28 +95,17 @@ export class Caller {
     kind: BatchKind<T>,
     itemOf: (given: string) => BatchItem,
   ): Promise<ManyResult<T>> {
-    const refused = new Map<string, Error>()
-    const items: BatchItem[] = []
+    const batch = new Batch<T>(options?.timeoutMs !== undefined)
+    const calls: BatchCall<T>[] = []
     for (const given of keys) {
       const item = itemOf(given)
-      if (item.payload === undefined || !this.isTooLarge(item.payload)) items.push(item)
-      else refused.set(given, this.#refuseOne(item, item.payload))
+      if (item.payload === undefined || !this.isTooLarge(item.payload)) {
+        calls.push(new BatchCall(this.#router, item, kind, batch))
+      } else batch.refuse(given, this.#refuseOne(item, item.payload))
     }
-    const batch = new Batch(this.#router, items, kind)
-    batch.hasOwnLimit = options?.timeoutMs !== undefined
-    batch.begin(this.#router, refused)
-    if (options?.timeoutMs === undefined && options?.signal === undefined) return batch.promise
-    const { timeoutMs, signal } = options
-    // The limit ends the wait for what is missing, and not the call: what was found is returned.
-    const late = (elapsedMs: number): Error => {
-      batch.expire(tooLate(elapsedMs))
-      return tooLate(elapsedMs)
-    }
-    const limited = waitWithin(batch.promise, { timeoutMs, signal }, late, (reason) => batch.expire(reason))
-    return limited.catch((error: unknown) => {
-      if (error instanceof TimeoutError) return batch.promise
-      throw error
-    })
+    for (const call of calls) call.begin()
+    batch.complete()
+    return resultOf(batch, options)
   }
 
   /** Stores under a condition. */
@@ -155,7 +152,7 @@ export class Caller {
 
   /** What {@link Loader} needs to know of one key. */
   loadedKey(item: KeyOnWire, { ttlSeconds, staleSeconds, loadTimeoutMs }: LoadTimes): LoadedKey {
-    const terms = { leaseSeconds: leaseSeconds(loadTimeoutMs), staleSeconds }
+    const terms = { leaseSeconds: leaseSeconds(loadTimeoutMs), staleSeconds: toExpiry(staleSeconds) }
     return {
       key: item.key,
       loadTimeoutMs,
@@ -218,6 +215,21 @@ export class Caller {
 /** Throws for a caller that is not ready to go. @internal */
 export function checkCaller(options: CallOptions | undefined): void {
   if (options !== undefined) checkLimits(options)
+}
+
+/** What a batch has when it ends, or its caller's limit does: that ends the wait for what is missing, and not the call. */
+function resultOf<T>(batch: Batch<T>, options: CallOptions | undefined): Promise<ManyResult<T>> {
+  if (options?.timeoutMs === undefined && options?.signal === undefined) return batch.promise
+  const { timeoutMs, signal } = options
+  const late = (elapsedMs: number): Error => {
+    batch.expire(tooLate(elapsedMs))
+    return tooLate(elapsedMs)
+  }
+  const limited = waitWithin(batch.promise, { timeoutMs, signal }, late, (reason) => batch.expire(reason))
+  return limited.catch((error: unknown) => {
+    if (error instanceof TimeoutError) return batch.promise
+    throw error
+  })
 }
 
 function tooLate(elapsedMs: number): Error {

@@ -50,6 +50,8 @@ export abstract class Call implements Operation {
 
 /** The value if it is there and may be used. Throws when it cannot be decoded. @internal */
 export function readValue(call: Call, router: Router, reply: Reply): unknown {
+  // A token of `gets` would be worth nothing afterwards: its holder keeps the right, and stores.
+  if (reply.isWon && call.kind !== 'gets') router.giveBack(call)
   if (reply.status === 'value' && !isPlaceholder(reply) && router.isFresh(call, reply.cas)) {
     if (call.passedOver.length > 0) router.noteHeirRead(call)
     router.counters.hitCount += 1

@@ -2,7 +2,7 @@ import { Client } from '../core/client.js'
 import { NoEndpointError, type ClosedError } from '../core/errors.js'
 import type { CommonEvents } from '../core/events.js'
 import type { WaitOptions } from '../core/time-limit.js'
-import { DELETE_MANY, GET_MANY, manyOf, SET_MANY, type ManyResult } from './batch.js'
+import { DELETE_MANY, manyOf, SET_MANY, type ManyResult } from './batch.js'
 import { Caller, checkCaller } from './caller.js'
 import { DeleteCall, GetCall, SetCall } from './calls.js'
 import {
@@ -111,8 +111,7 @@ export class MemcachedClient extends Client<CommonEvents> {
   getMany<T = unknown>(keys: Iterable<string>, options?: CallOptions): Promise<ManyResult<T>> {
     try {
       this.#check(options)
-      const itemOf = (given: string): KeyOnWire & { given: string } => ({ given, ...keyOnWire(given, this.#options) })
-      const many = this.#caller.many([...new Set(keys)], options, GET_MANY, itemOf) as Promise<ManyResult<T>>
+      const many = this.#caller.getMany(keys, options) as Promise<ManyResult<T>>
       if (!this.#options.missWhenUnavailable) return many
       return many.catch((error: unknown) => {
         if (error instanceof NoEndpointError) return manyOf(new Map<string, T>())

@@ -77,6 +77,7 @@ export class TouchCall extends Command<boolean> {
   }
 
   protected read(reply: Reply): boolean {
+    if (reply.isWon) this.router.giveBack(this)
     return reply.status === 'done' && this.router.isFresh(this, reply.cas)
   }
 }
@@ -115,6 +116,7 @@ export abstract class ConditionalCall<T> extends Command<T> {
       this.router.counters.staleRefusedCount += 1
       this.#ask({ kind: 'delete', payload: undefined, terms: { cas: reply.cas } })
     } else {
+      if (reply.isWon) this.router.giveBack(this)
       this.#checkedAt = this.ringVersion
       if (!this.prepare(true)) return
     }

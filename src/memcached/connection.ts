@@ -29,6 +29,8 @@ export const MAX_PENDING = 100_000
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024
 /** Other clients may store more than we do; beyond this an announced size is taken for garbage. */
 const MAX_READ_BYTES = 128 * 1024 * 1024
+/** As much as Node reads at once. Its own buffers are new for each read, and cost more than the answers in them. */
+const READ_BYTES = 64 * 1024
 /** What a request that moved to the front gets at least, after the one before it was answered late. */
 const MIN_REMAINDER_MS = 15
 
@@ -41,6 +43,7 @@ const DELETED: readonly ReplyStatus[] = ['done', 'notFound', 'exists']
 const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
   get: FOUND,
   gets: FOUND,
+  getMany: ['end'],
   copy: FOUND,
   getAndTouch: FOUND,
   lease: FOUND,
@@ -57,7 +60,7 @@ const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
   revoke: DELETED,
   version: ['text'],
   stats: ['text'],
-  auth: ['done'],
+  auth: ['letIn'],
   noop: ['noop'],
   flush: ['flushed'],
 }
@@ -95,7 +98,7 @@ export class Connection implements Transport {
     const maxValueBytes = Math.max(MAX_READ_BYTES, options.maxValueBytes)
     this.#codec = makeCodec(this.#name, maxValueBytes, (reply) => this.#answer(reply))
     const dialledAt = now()
-    this.#socket = dial(options)
+    this.#socket = dial(options, (chunk) => this.#onData(chunk))
     this.#connectLimit = new TimeLimit(options.connectTimeoutMs, () => {
       const error = new TimeoutError('connect', now() - dialledAt, this.#name)
       this.#end({ kind: 'silent', error: new ConnectError(this.#name, error), troubleAt: dialledAt, wasWriting: false })
@@ -141,7 +144,6 @@ export class Connection implements Transport {
   #listen(): void {
     const socket = this.#socket
     socket.once('connect', () => (this.#options.tls === undefined ? this.#onConnected() : this.#startTls()))
-    if (this.#options.tls === undefined) socket.on('data', (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#lose(new ConnectionLostError(this.#name, 'the server closed it')))
     socket.on('error', (error) => this.#onError(error))
     socket.on('close', () => this.#lose(new ConnectionLostError(this.#name, 'it ended')))
@@ -200,6 +202,10 @@ export class Connection implements Transport {
 
   #answer(reply: Reply): void {
     if (this.#failure !== undefined) return
+    if (reply.status === 'part') {
+      this.#answerPart(reply)
+      return
+    }
     const operation = this.#waiting.shift()
     if (operation === undefined) throw new ProtocolError(`${this.#name} sent an answer that nobody asked for`)
     if (reply.status !== 'refused' && !EXPECTED[operation.kind].includes(reply.status)) {
@@ -209,6 +215,13 @@ export class Connection implements Transport {
       return
     }
     operation.done(reply)
+  }
+
+  #answerPart(reply: Reply): void {
+    // A server that answers is not silent, however much it has to say.
+    this.#watched = undefined
+    if (this.#waiting.peek()?.part?.(reply) === true) return
+    throw new ProtocolError(`${this.#name} sent the value of a key that it was not asked for`)
   }
 
   /** Starts the time limit of the oldest request. */
@@ -265,9 +278,17 @@ export class Connection implements Transport {
   }
 }
 
-function dial({ server, localAddress, lookup }: TransportOptions): Socket {
-  if (server.path !== undefined) return connect({ path: server.path })
+/** Without TLS, what is read is told to `onData`, in a buffer that is used again for the next read. */
+function dial({ server, localAddress, lookup, tls }: TransportOptions, onData: (chunk: Buffer) => void): Socket {
+  const buffer = tls === undefined ? Buffer.allocUnsafeSlow(READ_BYTES) : undefined
+  const callback = (count: number): boolean => {
+    if (buffer !== undefined) onData(buffer.subarray(0, count))
+    return true
+  }
+  const reading = buffer === undefined ? {} : { onread: { buffer, callback } }
+  if (server.path !== undefined) return connect({ path: server.path, ...reading })
   return connect({
+    ...reading,
     host: server.host,
     port: server.port,
     noDelay: true,

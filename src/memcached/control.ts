@@ -14,11 +14,19 @@ export class TransportDown extends Error {
 const MARK_KEY = 'openstack-ha/mark'
 const MARK: Payload = { data: '1', size: 1, flags: 0, expiry: 60 }
 
+/** What a request of our own is about. @internal */
+export interface Subject {
+  readonly key?: string
+  /** Of the key, for a request that must stay in order with others of the same key. */
+  readonly hash?: number
+  readonly payload?: Payload
+}
+
 /** A request that no user made. @internal */
 export class ControlOperation implements Operation {
   readonly kind: OperationKind
   readonly key: string
-  readonly hash = 0
+  readonly hash: number
   readonly wantsCas: boolean
   readonly payload: Payload | undefined
   sentAt = 0
@@ -26,12 +34,13 @@ export class ControlOperation implements Operation {
   readonly #onFailure: (failure: TransportFailure) => void
 
   constructor(
-    what: { readonly kind: OperationKind; readonly key?: string; readonly payload?: Payload },
+    what: { readonly kind: OperationKind } & Subject,
     onAnswer: (cas: number, error: Error | undefined) => void,
     onFailure: (failure: TransportFailure) => void,
   ) {
     this.kind = what.kind
     this.key = what.key ?? ''
+    this.hash = what.hash ?? 0
     this.payload = what.payload
     this.wantsCas = what.payload !== undefined
     this.#onAnswer = onAnswer
@@ -65,12 +74,6 @@ export function takeMark(transport: Transport): Promise<number> {
       error === undefined ? resolve(cas) : reject(error)
     transport.submit(markOperation(onAnswer, (failure) => reject(new TransportDown(failure))))
   })
-}
-
-/** What {@link ask} is about. @internal */
-export interface Subject {
-  readonly key?: string
-  readonly payload?: Payload
 }
 
 /** Asks and waits. Rejects with `TransportDown`, or with the server's refusal. @internal */

@@ -146,7 +146,7 @@ export class Membership implements NodeOwner {
     const hash = md5Point(key)
     const heir = this.#nodes[this.#ring.owner(hash, key)]
     const passedOver = this.passedOver(hash, key)
-    if (!this.#options.warmUp || heir === undefined || !passedOver.includes(node)) return Promise.resolve(undefined)
+    if (heir === undefined || !passedOver.includes(node)) return Promise.resolve(undefined)
     return copyFrom(heir, { key, hash }, passedOver)
   }
 

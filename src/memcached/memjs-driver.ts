@@ -16,6 +16,7 @@ import {
 const OPCODES: Readonly<Record<OperationKind, number>> = {
   get: 0x00,
   gets: 0x00,
+  getMany: 0x0c,
   copy: 0x00,
   peek: 0x00,
   lease: 0x00,
@@ -36,12 +37,15 @@ const OPCODES: Readonly<Record<OperationKind, number>> = {
   getAndTouch: 0x1d,
   auth: 0x21,
 }
+/** A get of a key that is answered only if there is a value; all but the last one of `getMany`. */
+const QUIET_GET = 0x0d
 const RESPONSE_MAGIC = 0x81
 const CAS_OFFSET = 16
 /** All that a server says of itself is far below this. */
 const MAX_TEXT = 1024 * 1024
 const SUCCESS: ReadonlyMap<number, ReplyStatus> = new Map([
   [OPCODES.get, 'value'],
+  [OPCODES.getMany, 'end'],
   [OPCODES.getAndTouch, 'value'],
   [OPCODES.increment, 'value'],
   [OPCODES.decrement, 'value'],
@@ -86,7 +90,16 @@ class MemjsCodec extends memjs.Server implements Codec {
   }
 
   encode(operation: Operation, out: Outbox): void {
-    const { kind, key, payload, terms } = operation
+    const { kind, key, keys, payload, terms } = operation
+    if (keys !== undefined) {
+      keys.forEach((each, i) => {
+        const opcode = i === keys.length - 1 ? OPCODES.getMany : QUIET_GET
+        const request = memjs.Utils.makeRequestBuffer(opcode, each, EMPTY, EMPTY, this.#sent)
+        out.value(request, request.length)
+      })
+      this.#sent = (this.#sent + 1) >>> 0
+      return
+    }
     const value = payload === undefined ? EMPTY : Buffer.from(payload.data)
     const name = kind === 'auth' ? 'PLAIN' : key
     const request = memjs.Utils.makeRequestBuffer(OPCODES[kind], name, extrasOf(operation), value, this.#sent)
@@ -110,6 +123,10 @@ class MemjsCodec extends memjs.Server implements Codec {
       throw new ProtocolError(`${this.#name} answered request ${header.opaque}, not ${this.#answered}`)
     }
     const status = statusOf(header.opcode, header.status)
+    if (header.opcode === QUIET_GET || header.opcode === OPCODES.getMany) {
+      if (header.status === 0) this.#onReply(partOf({ header, key, extras, val }))
+      if (header.opcode === QUIET_GET) return
+    }
     if (header.opcode === OPCODES.stats && status === 'text' && key.length > 0) {
       this.#stats += `${key.toString('latin1')} ${val.toString('latin1')}\n`
       if (this.#stats.length > MAX_TEXT) throw new ProtocolError(`${this.#name} has no end of statistics`)
@@ -119,14 +136,12 @@ class MemjsCodec extends memjs.Server implements Codec {
     const bytes = this.#bytesOf(header.opcode, status, val)
     const flags = status === 'value' && extras.length >= 4 ? extras.readUInt32BE(0) : 0
     this.#onReply({
+      ...NO_REPLY,
       status,
       flags,
       cas: Number(header.cas.readBigUInt64BE(0)),
       bytes,
-      start: 0,
       end: bytes.length,
-      ttlSeconds: 0,
-      isWon: false,
       // This protocol does not tell, but what looks so is what another client has leased.
       isLeased: status === 'value' && flags === 0 && bytes.length === 0,
       error: status === 'refused' ? refusal(this.#name, header.status, val.toString('latin1')) : undefined,
@@ -140,7 +155,7 @@ class MemjsCodec extends memjs.Server implements Codec {
 
   #onAuthenticated(): void {
     this.#answered = (this.#answered + 1) >>> 0
-    this.#onReply({ ...NO_REPLY, status: 'done', error: undefined })
+    this.#onReply({ ...NO_REPLY, status: 'letIn', error: undefined })
   }
 
   /** The value as the other protocol has it: numbers in digits, statistics in lines. */
@@ -175,8 +190,24 @@ function extrasOf({ kind, payload, terms }: Operation): Buffer {
   return extras
 }
 
+/** The value of one of several keys. */
+function partOf({ header, key, extras, val }: Response): Reply {
+  return {
+    ...NO_REPLY,
+    status: 'part',
+    flags: extras.length >= 4 ? extras.readUInt32BE(0) : 0,
+    cas: Number(header.cas.readBigUInt64BE(0)),
+    bytes: val,
+    end: val.length,
+    keyBytes: key,
+    keyEnd: key.length,
+    error: undefined,
+  }
+}
+
 function statusOf(opcode: number, status: number): ReplyStatus {
   if (status === 0) return SUCCESS.get(opcode) ?? 'done'
+  if (status === STATUS.notFound && opcode === OPCODES.getMany) return 'end'
   if (status === STATUS.notFound) return GETS.has(opcode) ? 'miss' : 'notFound'
   if (status === STATUS.exists) return 'exists'
   if (status === STATUS.notStored) return 'notStored'

@@ -2,7 +2,16 @@ import { Connection } from './connection.js'
 import { ProtocolError } from './errors.js'
 import { MetaParser } from './meta-parser.js'
 import type { Outbox } from './outbox.js'
-import type { Codec, Operation, OperationKind, Payload, Reply, Terms, TransportFactory } from './transport.js'
+import type {
+  Codec,
+  Operation,
+  OperationKind,
+  Payload,
+  Reply,
+  ReplyStatus,
+  Terms,
+  TransportFactory,
+} from './transport.js'
 
 const NO_TERMS: Terms = Object.freeze({})
 const MODES: Readonly<Partial<Record<OperationKind, string>>> = {
@@ -12,19 +21,19 @@ const MODES: Readonly<Partial<Record<OperationKind, string>>> = {
   prepend: ' MP',
 }
 
-function storeLine({ kind, key, wantsCas, terms }: Operation, { size, flags, expiry }: Payload): string {
+function storeLine({ kind, key, wantsCas, terms }: Operation, { size, flags, expiry }: Payload, tag: number): string {
   // The text protocol's only: a server that asks for a password takes it as a value.
   if (kind === 'auth') return `set auth 0 0 ${size}\r\n`
   const tail = `${MODES[kind] ?? ''}${terms?.cas === undefined ? '' : ` C${terms.cas}`}${wantsCas ? ' c' : ''}`
-  return `ms ${key} ${size} T${expiry} F${flags}${tail}\r\n`
+  return `ms ${key} ${size} T${expiry} F${flags}${tail} O${tag}\r\n`
 }
 
-/** A request without a value; `tag` is for those that are answered with one. */
+/** A request without a value. */
 function line(kind: OperationKind, key: string, terms: Terms, tag: number): string {
   const compare = terms.cas === undefined ? '' : ` C${terms.cas}`
   switch (kind) {
     case 'delete':
-      return `md ${key}${compare}\r\n`
+      return `md ${key}${compare} O${tag}\r\n`
     case 'gets':
       return `mg ${key} v f c O${tag}\r\n`
     case 'copy':
@@ -32,13 +41,13 @@ function line(kind: OperationKind, key: string, terms: Terms, tag: number): stri
     case 'getAndTouch':
       return `mg ${key} v f c T${terms.expiry ?? 0} O${tag}\r\n`
     case 'touch':
-      return `mg ${key} c T${terms.expiry ?? 0}\r\n`
+      return `mg ${key} c T${terms.expiry ?? 0} O${tag}\r\n`
     case 'peek':
-      return `mg ${key} c\r\n`
+      return `mg ${key} c O${tag}\r\n`
     case 'lease':
       return `mg ${key} v f c N${terms.leaseSeconds ?? 1}${terms.staleSeconds ? ` R${terms.staleSeconds}` : ''} O${tag}\r\n`
     case 'revoke':
-      return `md ${key} I${compare}\r\n`
+      return `md ${key} I${compare} O${tag}\r\n`
     case 'increment':
       return `ma ${key} v D${terms.delta ?? 1n} O${tag}\r\n`
     case 'decrement':
@@ -56,12 +65,14 @@ function line(kind: OperationKind, key: string, terms: Terms, tag: number): stri
 
 /** Requests are numbered up to this, then anew: more than are in flight when an answer is taken for another one's. */
 const TAGS = 4096
+/** Answers that must have their request's number; servers send none with refusals, and some none with misses. */
+const NUMBERED: ReadonlySet<ReplyStatus> = new Set(['value', 'done', 'notFound', 'notStored', 'exists'])
 
 /**
  * memcached's meta protocol, of memcached 1.6 and later.
  *
- * Requests for a value carry a number that comes back with it: an answer that was sent twice, or not at all, would
- * otherwise give a caller the value of another key.
+ * Requests carry a number that comes back with the answer: an answer that was sent twice, or not at all, would otherwise
+ * give a caller the value of another key, or tell that something was stored which was not.
  */
 class MetaCodec implements Codec {
   readonly #name: string
@@ -87,9 +98,12 @@ class MetaCodec implements Codec {
     if (kind === 'get') {
       out.line(operation.wantsCas ? `mg ${key} v f c O${tag}\r\n` : `mg ${key} v f O${tag}\r\n`)
     } else if (payload !== undefined) {
-      out.line(storeLine(operation, payload))
+      out.line(storeLine(operation, payload, tag))
       out.value(payload.data, payload.size)
       out.line('\r\n')
+    } else if (operation.keys !== undefined) {
+      // The meta protocol has one key per request, which takes a server and us twice the time.
+      out.line(`${operation.wantsCas ? 'gets' : 'get'} ${operation.keys.join(' ')}\r\n`)
     } else {
       out.line(line(kind, key, operation.terms ?? NO_TERMS, tag))
     }
@@ -100,10 +114,16 @@ class MetaCodec implements Codec {
   }
 
   #check(reply: Reply, tag: number): void {
+    if (reply.status === 'part') {
+      this.#onReply(reply)
+      return
+    }
     const expected = this.#answered
     this.#answered = (expected + 1) % TAGS
-    if (reply.status === 'value' && tag !== expected) {
-      throw new ProtocolError(`${this.#name} answered request ${tag} in the place of ${expected}`)
+    if (tag !== expected && (tag >= 0 || NUMBERED.has(reply.status))) {
+      throw new ProtocolError(
+        `${this.#name} answered request ${tag < 0 ? 'without a number' : tag} in the place of ${expected}`,
+      )
     }
     this.#onReply(reply)
   }

@@ -11,7 +11,9 @@ import type { Reply, ReplyStatus } from './transport.js'
 const MAX_LINE = 2048
 const EMPTY = Buffer.alloc(0)
 const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
-const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 116, 87, 90, 79]
+const [LETTER_C, LETTER_F, LETTER_L, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 76, 116, 87, 90, 79]
+/** How the answers begin that the older text protocol gives to a request for several keys. */
+const PART = 'VALUE '
 /** All that a server says of itself is far below this. */
 const MAX_TEXT = 1024 * 1024
 
@@ -38,6 +40,9 @@ class MutableReply implements Reply {
   bytes: Buffer = EMPTY
   start = 0
   end = 0
+  keyBytes: Buffer = EMPTY
+  keyStart = 0
+  keyEnd = 0
   ttlSeconds = 0
   isWon = false
   isLeased = false
@@ -57,6 +62,8 @@ export class MetaParser {
   readonly #onReply: OnReply
   readonly #reply = new MutableReply()
   #tag = -1
+  /** Where the number that was read last ends. */
+  #at = 0
   /** Beginning of a line whose end has not come yet. */
   #rest: Buffer | undefined
   /** Value that is being read, its line end included. */
@@ -100,31 +107,68 @@ export class MetaParser {
     const reply = this.#reply
     reply.flags = 0
     reply.cas = 0
+    reply.ttlSeconds = 0
     reply.isWon = false
     reply.isLeased = false
     this.#tag = -1
+    if (first === VALUE && chunk[start + 2] === LETTER_L) return this.#part(chunk, start, end)
     const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
     if (first === VALUE && isWord) return this.#value(chunk, start, end)
     const status = isWord ? STATUSES.get(first) : undefined
     if (status === undefined) return this.#sentence(chunk, start, end)
     this.#readFlags(chunk, start + 2, end - 1)
-    reply.status = status
-    this.#onReply(reply, this.#tag)
-    return end + 1
+    return this.#status(status, end)
   }
 
   #value(chunk: Buffer, start: number, end: number): number {
-    let at = start + 3
-    let size = 0
-    for (; isDigit(chunk[at]); at += 1) size = size * 10 + (chunk[at] as number) - ZERO
-    if (at === start + 3 || (at !== end - 1 && chunk[at] !== SPACE)) throw this.#garbage(chunk, start, end)
+    const size = this.#number(chunk, start + 3)
+    if (this.#at !== end - 1 && chunk[this.#at] !== SPACE) throw this.#garbage(chunk, start, end)
+    this.#readFlags(chunk, this.#at, end - 1)
+    this.#reply.status = 'value'
+    return this.#read(chunk, end + 1, size)
+  }
+
+  /** `VALUE <key> <flags> <size>[ <cas>]`, one of the values that a request for several gets. */
+  #part(chunk: Buffer, start: number, end: number): number {
+    const reply = this.#reply
+    const keyStart = start + PART.length
+    let at = keyStart
+    while (at < end && chunk[at] !== SPACE) at += 1
+    reply.keyBytes = chunk
+    reply.keyStart = keyStart
+    reply.keyEnd = at
+    reply.flags = this.#number(chunk, at + 1)
+    const size = this.#number(chunk, this.#at + 1)
+    if (this.#at !== end - 1) reply.cas = this.#number(chunk, this.#at + 1)
+    if (this.#at !== end - 1 || chunk[keyStart - 1] !== SPACE) throw this.#garbage(chunk, start, end)
+    reply.status = 'part'
+    const next = this.#read(chunk, end + 1, size)
+    // Its bytes would be overwritten, and the chunk's slab kept alive, before the value has come.
+    if (this.#body !== undefined) {
+      reply.keyBytes = Buffer.from(chunk.subarray(keyStart, at))
+      reply.keyStart = 0
+      reply.keyEnd = at - keyStart
+    }
+    return next
+  }
+
+  /** The number at `from`, whose end is then in `#at`. */
+  #number(chunk: Buffer, from: number): number {
+    let at = from
+    let number = 0
+    for (; isDigit(chunk[at]); at += 1) number = number * 10 + (chunk[at] as number) - ZERO
+    if (at === from) throw this.#garbage(chunk, from, chunk.length)
+    this.#at = at
+    return number
+  }
+
+  /** Reads a value of `size` bytes, with its line end; returns where the chunk goes on after it. */
+  #read(chunk: Buffer, from: number, size: number): number {
     if (size > this.#maxValueBytes) {
       throw new ProtocolError(
         `${this.#endpoint} announced a value of ${size} bytes, the limit is ${this.#maxValueBytes}`,
       )
     }
-    this.#readFlags(chunk, at, end - 1)
-    const from = end + 1
     const next = from + size + 2
     if (next <= chunk.length) {
       this.#deliver(chunk, from, from + size)
@@ -151,12 +195,12 @@ export class MetaParser {
       throw new ProtocolError(`${this.#endpoint} sent a value that is longer or shorter than announced`)
     }
     const reply = this.#reply
-    reply.status = 'value'
     reply.bytes = bytes
     reply.start = start
     reply.end = end
     this.#onReply(reply, this.#tag)
     reply.bytes = EMPTY
+    reply.keyBytes = EMPTY
   }
 
   /** Reads ` f<flags>`, ` c<cas>`, ` t<ttl>`, ` O<number>`, ` W` and ` Z`, skips others. */
@@ -185,10 +229,14 @@ export class MetaParser {
       if (this.#stats.length > MAX_TEXT) throw this.#garbage(chunk, start, end)
       return end + 1
     }
-    if (text === 'END') return this.#text(this.#stats, end)
+    if (text === 'END') return this.#stats === '' ? this.#status('end', end) : this.#text(this.#stats, end)
     if (text.startsWith('VERSION ')) return this.#text(text.slice(8), end)
-    if (text !== 'STORED') return this.#failure(text, chunk, start, end)
-    this.#reply.status = 'done'
+    // The answer to a password; everything else is stored by `ms`.
+    return text === 'STORED' ? this.#status('letIn', end) : this.#failure(text, chunk, start, end)
+  }
+
+  #status(status: ReplyStatus, end: number): number {
+    this.#reply.status = status
     this.#onReply(this.#reply, this.#tag)
     return end + 1
   }

@@ -126,11 +126,20 @@ export class CacheNode {
     this.#connections = this.#openConnections(this.#options.connectionsPerNode)
   }
 
+  /** Which of its connections takes a request with this hash: always the same, so that those of one key stay in order. */
+  placeOf(hash: number): number {
+    const { length } = this.#connections
+    return length > 1 ? hash % length : 0
+  }
+
+  /** True while there is one connection for all requests. */
+  get hasOnePlace(): boolean {
+    return this.#connections.length === 1
+  }
+
   /** Sends a request; only while the node is in the ring. */
   submit(operation: Operation): void {
-    const connections = this.#connections
-    const connection = connections.length === 1 ? connections[0] : connections[operation.hash % connections.length]
-    connection?.submit(operation)
+    this.#connections[this.placeOf(operation.hash)]?.submit(operation)
   }
 
   /** Ends everything; pending requests fail with `error`. */
@@ -281,7 +290,7 @@ export class CacheNode {
       mustSettle: this.#mustSettle,
       outMs: () => now() - this.#outAt,
       pause: (ms) => this.#pause(ms),
-      copyFromHeir: (key) => this.#owner.copyFromHeir(this, key),
+      copyFromHeir: this.#options.warmUp ? (key) => this.#owner.copyFromHeir(this, key) : undefined,
     }
   }
 

@@ -1,9 +1,9 @@
 import { isIP, type LookupFunction } from 'node:net'
 import { InvalidOptionError } from '../core/errors.js'
 import { OptionReader, type CommonOptions } from '../core/options.js'
+import { resolveTls, type TlsOptions } from '../core/tls.js'
 import { isPrintable, MAX_KEY_BYTES, type KeyRules } from './key.js'
 import { DEFAULT_PORT, parseServers, type ServerAddress, type ServerOptions } from './server-address.js'
-import { resolveTls, type TlsOptions } from './tls.js'
 
 /** How a node that comes back is kept from serving values that were changed elsewhere meanwhile. */
 export type RejoinPolicy = 'safe' | 'flush' | 'trust'
@@ -170,7 +170,7 @@ export function resolveMemcachedOptions(given: unknown): ResolvedMemcachedOption
     missWhenUnavailable: read.oneOf('whenUnavailable', ['reject', 'miss'], 'reject') === 'miss',
     driver,
     credentials: readCredentials(read, driver),
-    tls: resolveTls(read),
+    tls: resolveTls(read, false),
     lookup: readLookup(read),
     localAddress: readLocalAddress(read),
   }

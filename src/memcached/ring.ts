@@ -11,25 +11,25 @@ export class Ring extends Selector {
   readonly #points: Uint32Array
   readonly #owners: Uint16Array
   readonly #isOut: Uint8Array
-  readonly #nodeCount: number
 
   constructor({ points, owners }: RingPoints, size: number, version = 0) {
     super(size, version)
     this.#points = points
     this.#owners = owners
     this.#isOut = this.isOutBits
-    this.#nodeCount = new Set(owners).size
   }
 
   owner(hash: number): number {
     const first = firstPoint(this.#points, hash)
     const home = this.#owners[first] as number
     if (this.#isOut[home] === 0) return home
-    if (this.outCount === this.#nodeCount) return -1
-    for (let at = this.#next(first); ; at = this.#next(at)) {
+    let at = first
+    for (let left = this.#owners.length; left > 0; left -= 1) {
+      at = this.#next(at)
       const node = this.#owners[at] as number
       if (this.#isOut[node] === 0) return node
     }
+    return -1
   }
 
   passedOver(hash: number): readonly number[] {

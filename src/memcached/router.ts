@@ -1,6 +1,7 @@
 import { NoEndpointError } from '../core/errors.js'
 import { Deferred } from '../core/timing.js'
 import type { Call } from './calls.js'
+import { ControlOperation } from './control.js'
 import type { Membership } from './membership.js'
 import type { CacheNode } from './node.js'
 import type { RejoinPolicy } from './options.js'
@@ -49,6 +50,28 @@ export class Router {
   begin(call: Call): void {
     this.#activeCount += 1
     this.#send(call)
+  }
+
+  /** Goes on with a call that was part of a request that failed. */
+  takeOver(call: Call, node: CacheNode, failure: TransportFailure): void {
+    this.#activeCount += 1
+    call.node = node
+    call.attemptCount = 1
+    this.failed(call, failure)
+  }
+
+  /** The node that every key belongs to, whatever its hash: where there is one, with one connection, and it is in use. */
+  get only(): CacheNode | undefined {
+    const { ring, nodes } = this.#membership
+    const [node] = nodes
+    return nodes.length === 1 && ring.outCount === 0 && node?.hasOnePlace === true ? node : undefined
+  }
+
+  /** The node that a key belongs to, if that is the one to ask for it now. */
+  home(hash: number, key: string): CacheNode | undefined {
+    const { ring, nodes } = this.#membership
+    if (ring.outCount > 0 && this.#membership.passedOver(hash, key).length > 0) return undefined
+    return nodes[ring.owner(hash, key)]
   }
 
   /** Something has begun that `close()` waits for; it tells by `ended`. */
@@ -106,6 +129,15 @@ export class Router {
     for (const node of call.passedOver) node.journal.add(call.key)
   }
 
+  /**
+   * Gives back the right to load that a server has given to a read of another kind: it gives it to the first that finds
+   * a value that was loaded in vain, and to nobody else until the value's end.
+   */
+  giveBack({ node, key, hash }: Call): void {
+    const ignore = (): void => undefined
+    node?.submit(new ControlOperation({ kind: 'revoke', key, hash }, ignore, ignore))
+  }
+
   /** `safeToRetry` is false for a call that a node got before it failed. */
   noEndpoint(safeToRetry = true): NoEndpointError {
     const errors = this.#membership.members.flatMap((node) => (node.lastError === undefined ? [] : [node.lastError]))
@@ -118,8 +150,11 @@ export class Router {
       call.reject(this.#closedBy ?? new Error('nobody waits for it any more'))
       return
     }
-    if (call.ringVersion === this.#membership.ring.version) call.node?.submit(call)
-    else if (call.attemptCount > this.#membership.nodes.length) call.reject(this.noEndpoint(false))
+    if (call.ringVersion === this.#membership.ring.version) {
+      // Once more: what was noted may have been dealt with since, before the node has changed anything.
+      noteChange(call)
+      call.node?.submit(call)
+    } else if (call.attemptCount > this.#membership.nodes.length) call.reject(this.noEndpoint(false))
     else this.#send(call)
   }
 
@@ -139,7 +174,7 @@ export class Router {
     call.passedOver =
       ring.outCount === 0 || this.#policy === 'trust' ? NONE : this.#membership.passedOver(call.hash, call.key)
     call.ringVersion = ring.version
-    if (call.kind !== 'get') for (const out of call.passedOver) out.journal.add(call.key)
+    noteChange(call)
     if (call.prepare(call.passedOver.length > 0 || node.watermark > 0)) node.submit(call)
   }
 
@@ -148,4 +183,9 @@ export class Router {
     const out = this.#membership.passedOver(call.hash, call.key)
     return out.length === call.passedOver.length && out.every((node, i) => node === call.passedOver[i])
   }
+}
+
+/** What may be changed on an heir is old on every node that would have been asked before it. */
+function noteChange({ kind, key, passedOver }: Call): void {
+  if (kind !== 'get') for (const node of passedOver) node.journal.add(key)
 }

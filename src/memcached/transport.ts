@@ -1,16 +1,17 @@
 import type { LookupFunction } from 'node:net'
+import type { TlsOptions } from '../core/tls.js'
 import type { Credentials } from './options.js'
 import type { Outbox } from './outbox.js'
 import type { ServerAddress } from './server-address.js'
-import type { TlsOptions } from './tls.js'
 
 /**
  * What a node can be asked to do. `gets` is a get that wants the CAS id in any case; `peek` asks for the CAS id without
- * the value, `copy` for everything; `lease` is a get that makes one of all callers the one who loads; `revoke` takes that back. @internal
+ * the value, `copy` for everything; `getMany` is several gets in one request; `lease` is a get that makes one of all callers the one who loads; `revoke` takes that back. @internal
  */
 export type OperationKind =
   | 'get'
   | 'gets'
+  | 'getMany'
   | 'getAndTouch'
   | 'peek'
   | 'copy'
@@ -41,11 +42,20 @@ export interface Terms {
   readonly delta?: bigint
   /** How long the one who may load keeps others from it, when there is nothing to give to them. */
   readonly leaseSeconds?: number
-  /** Somebody may load when the value lives no longer than this. */
+  /** Somebody may load when the value lives no longer than this; as an expiry. */
   readonly staleSeconds?: number
 }
 
-const READS: ReadonlySet<OperationKind> = new Set(['get', 'gets', 'copy', 'getAndTouch', 'peek', 'touch', 'lease'])
+const READS: ReadonlySet<OperationKind> = new Set([
+  'get',
+  'gets',
+  'getMany',
+  'copy',
+  'getAndTouch',
+  'peek',
+  'touch',
+  'lease',
+])
 const NO_STORES: ReadonlySet<OperationKind> = new Set([...READS, 'delete', 'noop', 'flush', 'version', 'stats', 'auth'])
 
 /** True when a server that does it late brings an old value back. @internal */
@@ -66,12 +76,24 @@ export interface Payload {
 /**
  * How a request was answered; the protocol's own words stay in the driver.
  *
- * `value` and `miss` answer a get, `done` and `notFound` a mutation; `notStored` and `exists` a conditional one; `text`
- * is what a server says of itself. `refused` carries an error of this one request; the connection is fine.
+ * `value` and `miss` answer a get, any number of `part`s and then an `end` a get of several keys, `done` and `notFound` a mutation; `notStored` and `exists` a conditional one; `text`
+ * is what a server says of itself, `letIn` that it took the password. `refused` carries an error of this one request; the connection is fine.
  * @internal
  */
 export type ReplyStatus =
-  'value' | 'miss' | 'done' | 'notFound' | 'notStored' | 'exists' | 'noop' | 'flushed' | 'text' | 'refused'
+  | 'value'
+  | 'miss'
+  | 'part'
+  | 'end'
+  | 'done'
+  | 'notFound'
+  | 'notStored'
+  | 'exists'
+  | 'noop'
+  | 'flushed'
+  | 'text'
+  | 'letIn'
+  | 'refused'
 
 /** One answer. The object is reused for the next one: read it within `done()`, keep nothing of it. @internal */
 export interface Reply {
@@ -83,6 +105,10 @@ export interface Reply {
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
+  /** The key of a part is `keyBytes` from `keyStart` to `keyEnd`. */
+  readonly keyBytes: Buffer
+  readonly keyStart: number
+  readonly keyEnd: number
   /** The answer to a copy: how long the value has to live, in seconds; -1 is for ever, 0 is not known. */
   readonly ttlSeconds: number
   /** The answer to a lease: this caller is the one who loads. */
@@ -100,6 +126,9 @@ export const NO_REPLY: Omit<Reply, 'status' | 'error'> = Object.freeze({
   bytes: Buffer.alloc(0),
   start: 0,
   end: 0,
+  keyBytes: Buffer.alloc(0),
+  keyStart: 0,
+  keyEnd: 0,
   ttlSeconds: 0,
   isWon: false,
   isLeased: false,
@@ -115,8 +144,12 @@ export interface Operation {
   readonly wantsCas: boolean
   readonly payload: Payload | undefined
   readonly terms?: Terms | undefined
+  /** What `getMany` asks for. */
+  readonly keys?: readonly string[]
   /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
   sentAt: number
+  /** The server has answered in part, as only `getMany` is; false when it was not asked for that. */
+  part?(reply: Reply): boolean
   /** The server answered. */
   done(reply: Reply): void
   /** The connection ended first; whether the server did it is unknown. */

@@ -15,7 +15,7 @@ interface Item {
 }
 
 /**
- * A memcached of a few commands (`mg ms md ma mn flush_all`) on a loopback address, that misbehaves as told.
+ * A memcached of a few commands (`mg ms md ma mn get gets flush_all`) on a loopback address, that misbehaves as told.
  *
  * It keeps its values and its CAS counter while it is frozen or closed, as a process that was only cut off.
  */
@@ -52,6 +52,11 @@ export class FakeMemcached {
 
   get port(): number {
     return this.#port
+  }
+
+  /** Commands that came since it was frozen. */
+  get heldCount(): number {
+    return this.#held?.length ?? 0
   }
 
   /** Listens, on the same port as before. */
@@ -149,6 +154,13 @@ export class FakeMemcached {
     return stored
   }
 
+  #valueOf(key: string, verb: 'get' | 'gets'): Buffer[] {
+    const item = this.items.get(key)
+    if (item === undefined) return []
+    const head = `VALUE ${key} ${item.flags} ${item.value.length}${verb === 'gets' ? ` ${item.cas}` : ''}\r\n`
+    return [Buffer.from(head), item.value, Buffer.from('\r\n')]
+  }
+
   #answer(command: string, body: Buffer): string | Buffer {
     const [verb, key = '', ...flags] = command.split(' ')
     const item = this.items.get(key)
@@ -170,6 +182,9 @@ export class FakeMemcached {
         const head = `VA ${value.length} f${marks}${cas(id)}${ttlShown}${leased}\r\n`
         return Buffer.concat([Buffer.from(head), value, Buffer.from('\r\n')])
       }
+      case 'get':
+      case 'gets':
+        return Buffer.concat([...[key, ...flags].flatMap((each) => this.#valueOf(each, verb)), Buffer.from('END\r\n')])
       case 'ms': {
         const mode = given('M') ?? 'S'
         if (item === undefined && given('C') !== undefined) return 'NF\r\n'
@@ -198,10 +213,10 @@ export class FakeMemcached {
   }
 }
 
-/** Only values carry the request's number back. */
+/** What carries the request's number back. */
 function tagged(answer: Buffer, tag: string): Buffer {
   const end = answer.indexOf('\r\n')
-  if (end < 0 || !answer.toString('latin1', 0, end).startsWith('VA ')) return answer
+  if (end < 0 || !/^(VA|HD|NF|NS|EX)( |$)/.test(answer.toString('latin1', 0, end))) return answer
   return Buffer.concat([answer.subarray(0, end), Buffer.from(tag), answer.subarray(end)])
 }
 

@@ -1,5 +1,10 @@
-import type { Socket } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { Batch } from '../../src/memcached/batch.js'
+import type { Call } from '../../src/memcached/calls.js'
+import { askForMany } from '../../src/memcached/multi-get.js'
+import type { CacheNode } from '../../src/memcached/node.js'
+import type { Router } from '../../src/memcached/router.js'
 import { openMetaTransport } from '../../src/memcached/meta-driver.js'
 import type { Operation, Reply, Transport, TransportOptions } from '../../src/memcached/transport.js'
 import { Random } from '../harness/random.js'
@@ -8,8 +13,8 @@ import { ScriptedSocket } from './scripted-socket.js'
 const sockets: ScriptedSocket[] = []
 vi.mock('node:net', async (original) => ({
   ...(await original<object>()),
-  connect: (): Socket => {
-    const socket = new ScriptedSocket()
+  connect: ({ onread }: { readonly onread: OnReadOpts }): Socket => {
+    const socket = new ScriptedSocket(onread)
     sockets.push(socket)
     return socket as unknown as Socket
   },
@@ -18,7 +23,7 @@ vi.mock('node:net', async (original) => ({
 const CASES = 100_000
 const SEED = 20_260_807
 /** Connections that were left without an answer end by their time limit; so many of them wait for it together. */
-const BLOCK = 5000
+const BLOCK = 500
 const LIMIT_MS = 50
 const OPTIONS = {
   server: { name: 'h1:11211', host: 'h1', port: 11211 },
@@ -38,6 +43,7 @@ class Request implements Operation {
   sentAt = 0
   endCount = 0
   hasAnswer = false
+  cas = 0
   value: string | undefined
 
   constructor(kind: Request['kind'], key: string) {
@@ -49,6 +55,7 @@ class Request implements Operation {
   done(reply: Reply): void {
     this.endCount += 1
     this.hasAnswer = true
+    this.cas = reply.cas
     if (reply.status === 'value') this.value = reply.bytes.toString('latin1', reply.start, reply.end)
   }
 
@@ -57,15 +64,59 @@ class Request implements Operation {
   }
 }
 
+/** A call for several keys of one node; those that it leaves open are given up. */
+class ManyRequest {
+  readonly keys: readonly string[]
+  found: ReadonlyMap<string, unknown> = new Map()
+  endCount = 0
+  failedCount = 0
+
+  constructor(keys: readonly string[], transport: Transport) {
+    this.keys = keys
+    const node = { index: 0, watermark: 0, placeOf: () => 0, submit: (one: Operation) => transport.submit(one) }
+    const router = {
+      counters: { hitCount: 0, missCount: 0 },
+      home: () => node as unknown as CacheNode,
+      began: () => undefined,
+      ended: () => undefined,
+      takeOver: (call: Call) => call.reject(new Error('given up')),
+    }
+    const batch = new Batch<unknown>(false)
+    const end = (found: ReadonlyMap<string, unknown>, failedCount: number): void => {
+      this.found = found
+      this.failedCount = failedCount
+      this.endCount += 1
+    }
+    batch.promise.then(
+      (found) => end(found, found.failed.size),
+      () => end(new Map(), keys.length),
+    )
+    askForMany(keys, { keyPrefix: '', longKeys: 'refuse' }, router as unknown as Router, batch)
+  }
+}
+
+/** Tells the answers to requests that get no value apart: the CAS id. */
+const casOf = (key: string): number => Number(/\.(\d+)/.exec(key)?.[1]) + 1
+
 /** The answer that a server would give to each request that was written; keys that end in `-` have no value. */
 function answersTo(written: Buffer, random: Random): Buffer[] {
   const answers: Buffer[] = []
-  for (const [, verb, key = '', tag = ''] of written
+  for (const [, verb, key = '', more = '', tag = ''] of written
     .toString('latin1')
-    .matchAll(/(mg|ms|md) (\S+)[^\r]*?( O\d+)?\r\n/g)) {
+    .matchAll(/(mg|ms|md|get) (\S+)([^\r]*?)( O\d+)?\r\n/g)) {
+    if (verb === 'get') {
+      const present = `${key}${more}`.split(' ').filter((each) => !each.endsWith('-'))
+      for (const each of present) {
+        const body = `${each}|${random.pick(FILLERS)}`
+        answers.push(Buffer.from(`VALUE ${each} 16 ${body.length}\r\n${body}\r\n`, 'latin1'))
+      }
+      answers.push(Buffer.from('END\r\n', 'latin1'))
+      continue
+    }
     const body = `${key}|${random.pick(FILLERS)}${random.pick(FILLERS)}`
     const value = `VA ${body.length} f16${tag}\r\n${body}\r\n`
-    answers.push(Buffer.from(verb === 'mg' ? (key.endsWith('-') ? 'EN\r\n' : value) : 'HD\r\n', 'latin1'))
+    const done = `HD c${casOf(key)}${tag}\r\n`
+    answers.push(Buffer.from(verb === 'mg' ? (key.endsWith('-') ? 'EN\r\n' : value) : done, 'latin1'))
   }
   return answers
 }
@@ -125,6 +176,7 @@ const MANGLES: Readonly<Record<string, Mangle>> = {
 interface Case {
   readonly name: string
   readonly requests: readonly Request[]
+  readonly manys: readonly ManyRequest[]
   readonly transport: Transport
   readonly isWhole: boolean
 }
@@ -133,31 +185,62 @@ function begin(number: number, random: Random): Omit<Case, 'name' | 'isWhole'> &
   const transport = openMetaTransport(OPTIONS, { onReady: () => undefined, onDown: () => undefined })
   const socket = sockets.pop() as ScriptedSocket
   socket.emit('connect')
-  const requests = Array.from({ length: 1 + Math.floor(random.between(0, 6)) }, (_, i) => {
-    const kind = random.pick(['get', 'get', 'get', 'set', 'delete'] as const)
-    return new Request(kind, `k${number}.${i}${random.next() < 0.2 ? '-' : ''}`)
-  })
-  for (const request of requests) transport.submit(request)
-  return { requests, transport, socket }
+  const requests: Request[] = []
+  const manys: ManyRequest[] = []
+  const missing = (): string => (random.next() < 0.2 ? '-' : '')
+  const count = 1 + Math.floor(random.between(0, 6))
+  for (let i = 0; i < count; i += 1) {
+    const kind = random.pick(['get', 'get', 'getMany', 'set', 'delete'] as const)
+    const key = `k${number}.${i}`
+    if (kind === 'getMany')
+      manys.push(
+        new ManyRequest(
+          [0, 1, 2].map((n) => `${key}m${n}${missing()}`),
+          transport,
+        ),
+      )
+    else {
+      const request = new Request(kind, `${key}${missing()}`)
+      requests.push(request)
+      transport.submit(request)
+    }
+  }
+  return { requests, manys, transport, socket }
 }
 
 /** What is wrong with how the requests of a case have ended, once they all must have. */
 function faultsOf({ name, requests, isWhole }: Case): string[] {
-  return requests.flatMap(({ kind, key, endCount, hasAnswer, value }) => {
+  return requests.flatMap(({ kind, key, endCount, hasAnswer, cas, value }) => {
     const where = `${name}: ${kind} ${key}`
     if (endCount !== 1) return [`${where} ended ${endCount} times`]
     if (isWhole && !hasAnswer) return [`${where} was answered, and failed`]
     if (isWhole && kind === 'get' && key.endsWith('-') !== (value === undefined)) return [`${where} found ${value}`]
+    const isForeign = kind !== 'get' && hasAnswer && cas !== casOf(key)
+    if (isForeign && name !== 'begun again') return [`${where} was told done by the answer to another request`]
     if (value === undefined) return []
-    const foreign = [...value.matchAll(/(k\d+\.\d-?)\|/g)].some(([, owner]) => owner !== key)
-    // No protocol without checksums can tell that bytes were repeated within a value; all else must be intact.
-    const isBroken = name !== 'begun again' && !value.startsWith(`${key}|`)
-    return foreign || isBroken ? [`${where} got ${JSON.stringify(value)}`] : []
+    return isIntact(key, value, name) ? [] : [`${where} got ${JSON.stringify(value)}`]
   })
 }
 
+function faultsOfMany({ name, manys, isWhole }: Case): string[] {
+  return manys.flatMap(({ keys, found, endCount, failedCount }) => {
+    const where = `${name}: getMany ${keys.join(' ')}`
+    if (endCount !== 1) return [`${where} ended ${endCount} times`]
+    const present = keys.filter((key) => !key.endsWith('-'))
+    if (isWhole && (failedCount > 0 || found.size !== present.length)) return [`${where} found ${found.size}`]
+    const wrong = [...found].filter(([key, value]) => !isIntact(key, value as string, name))
+    return wrong.map(([key, value]) => `${where} got ${JSON.stringify(value)} for ${key}`)
+  })
+}
+
+/** No protocol without checksums can tell that bytes were repeated within a value; all else must be intact. */
+function isIntact(key: string, value: string, name: string): boolean {
+  const isForeign = [...value.matchAll(/(k\d+\.\d(?:m\d)?-?)\|/g)].some(([, owner]) => owner !== key)
+  return !isForeign && (name === 'begun again' || value.startsWith(`${key}|`))
+}
+
 test(
-  `${CASES} streams that are cut, merged, held back, repeated, shuffled or ended at every byte: never the value of another key, never a request without an end (seed ${SEED})`,
+  `${CASES} streams that are cut, merged, held back, repeated, shuffled or ended at every byte: never the value of another key, never another's acknowledgement, never a request without an end (seed ${SEED})`,
   { timeout: 180_000 },
   async () => {
     const random = new Random(SEED)
@@ -166,7 +249,7 @@ test(
     for (let number = 0; number < CASES; number += BLOCK) {
       const cases: Case[] = []
       for (let i = number; i < number + BLOCK; i += 1) {
-        const { requests, transport, socket } = begin(i, random)
+        const { requests, manys, transport, socket } = begin(i, random)
         // The requests of a turn are written at its end.
         await new Promise((resolve) => process.nextTick(resolve))
         const answers = answersTo(socket.take(), random)
@@ -175,13 +258,15 @@ test(
         const { chunks, isWhole, ends } = (MANGLES[name] as Mangle)(answers, at, random)
         for (const chunk of chunks) socket.deliver(chunk)
         if (ends === true && !socket.destroyed) socket.emit('end')
-        cases.push({ name, requests, transport, isWhole })
+        cases.push({ name, requests, manys, transport, isWhole })
       }
       await expect
         .poll(() => cases.filter(({ transport }) => transport.pending > 0).length, { timeout: 20_000, interval: 10 })
         .toBe(0)
       for (const one of cases) one.transport.cut(new Error('the case is over'))
-      faults.push(...cases.flatMap(faultsOf))
+      // A batch tells its end to those who wait for its promise.
+      await new Promise((resolve) => setImmediate(resolve))
+      faults.push(...cases.flatMap(faultsOf), ...cases.flatMap(faultsOfMany))
     }
     expect(faults.slice(0, 5)).toEqual([])
   },

@@ -149,8 +149,9 @@ describe('methods', () => {
     await Promise.all(keys.map((key) => client.set(key, { key })))
     const wanted = [...keys, 'nowhere', keys[0] as string]
     await expect(client.getMany(wanted)).resolves.toEqual(new Map(keys.map((key) => [key, { key }])))
+    expect(fakes.map((fake) => fake.commands.filter((command) => command.startsWith('get')).length)).toEqual([1, 1, 1])
     home.script = (command, socket) => {
-      if (command.startsWith('mg')) socket.resetAndDestroy()
+      if (command.startsWith('get')) socket.resetAndDestroy()
       return undefined
     }
     const found = await client.getMany(wanted)

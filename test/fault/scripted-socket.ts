@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { OnReadOpts } from 'node:net'
 
 /** What a connection sees of its socket, without a network: for streams that no server would send, in great numbers. */
 export class ScriptedSocket extends EventEmitter {
@@ -6,6 +7,12 @@ export class ScriptedSocket extends EventEmitter {
   readonly connecting = false
   destroyed = false
   #written: Buffer[] = []
+  readonly #onread: OnReadOpts
+
+  constructor(onread: OnReadOpts) {
+    super()
+    this.#onread = onread
+  }
 
   write(data: string | Buffer, encoding?: BufferEncoding): boolean {
     this.#written.push(typeof data === 'string' ? Buffer.from(data, encoding) : data)
@@ -29,7 +36,12 @@ export class ScriptedSocket extends EventEmitter {
 
   /** Delivers bytes, as one chunk. */
   deliver(chunk: Buffer): void {
-    if (!this.destroyed && chunk.length > 0) this.emit('data', chunk)
+    const { buffer } = this.#onread
+    if (this.destroyed || chunk.length === 0 || typeof buffer === 'function') return
+    buffer.set(chunk)
+    this.#onread.callback(chunk.length, buffer)
+    // As the next read would.
+    buffer.fill(0x3f, 0, chunk.length)
   }
 
   destroy(): this {

@@ -19,8 +19,19 @@ const value = fc.tuple(bytes, fc.nat(2 ** 31), fc.nat(2 ** 40)).map(([body, flag
   wire: Buffer.concat([Buffer.from(`VA ${body.length} f${flags} c${cas}\r\n`), body, Buffer.from('\r\n')]),
   seen: `value ${flags} ${cas} ${body.toString('hex')}`,
 }))
+const part = fc
+  .tuple(bytes, fc.stringMatching(/^[!-~]{1,50}$/), fc.nat(2 ** 31), fc.option(fc.nat(2 ** 40)))
+  .map(([body, key, flags, cas]): Answer => ({
+    wire: Buffer.concat([
+      Buffer.from(`VALUE ${key} ${flags} ${body.length}${cas === null ? '' : ` ${cas}`}\r\n`),
+      body,
+      Buffer.from('\r\n'),
+    ]),
+    seen: `part ${flags} ${cas ?? 0} ${key}:${body.toString('hex')}`,
+  }))
 const answer = fc.oneof(
   { weight: 4, arbitrary: value },
+  { weight: 2, arbitrary: part },
   {
     weight: 3,
     arbitrary: fc.constantFrom(
@@ -32,6 +43,7 @@ const answer = fc.oneof(
       line('EX', 'exists 0 0 '),
       line('MN', 'noop 0 0 '),
       line('OK', 'flushed 0 0 '),
+      line('END', 'end 0 0 '),
       line('SERVER_ERROR out of memory storing object', 'refused HA_SERVER_BUSY'),
       line('SERVER_ERROR object too large for cache', 'refused HA_VALUE_TOO_LARGE'),
       line('CLIENT_ERROR bad command line format', 'refused HA_PROTOCOL'),
@@ -41,8 +53,10 @@ const answer = fc.oneof(
 
 function describeReply(reply: Reply): string {
   if (reply.error !== undefined) return `refused ${(reply.error as Error & { code: string }).code}`
-  const body = reply.status === 'value' ? reply.bytes.subarray(reply.start, reply.end).toString('hex') : ''
-  return `${reply.status} ${reply.flags} ${reply.cas} ${body}`
+  const hasValue = reply.status === 'value' || reply.status === 'part'
+  const body = hasValue ? reply.bytes.subarray(reply.start, reply.end).toString('hex') : ''
+  const key = reply.status === 'part' ? `${reply.keyBytes.toString('latin1', reply.keyStart, reply.keyEnd)}:` : ''
+  return `${reply.status} ${reply.flags} ${reply.cas} ${key}${body}`
 }
 
 function parse(chunks: readonly Buffer[]): string[] {
@@ -116,6 +130,9 @@ describe('the parser of the meta protocol', () => {
     ['a value that is longer than announced', 'VA 3 f0\r\nabcd\r\n'],
     ['a size that is no number', 'VA x f0\r\n'],
     ['a size beyond the limit', 'VA 1025 f0\r\n'],
+    ['one of several values without a size', 'VALUE key 0\r\n'],
+    ['one of several values without a key', 'VALUE\r\n'],
+    ['one of several values with a size beyond the limit', 'VALUE key 0 1025\r\n'],
     ['a line that ends without a carriage return', 'EN\n'],
     ['an endless line', 'x'.repeat(3000)],
     ['an old server', 'ERROR\r\n'],

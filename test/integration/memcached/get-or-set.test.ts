@@ -110,6 +110,46 @@ describe('getOrSet', () => {
     await expect(loading).resolves.toBe('value 1')
   })
 
+  test('a read of another kind does not keep everybody from loading', async () => {
+    const [failing, reader] = [await connect(), await connect()]
+    // Nodes that have been added since look at what they hold before they give the right to load.
+    reader.setServers(names.slice(0, 1))
+    reader.setServers(names)
+    await expect.poll(() => reader.status().hosts.every(({ state }) => state === 'live')).toBe(true)
+    const key = fresh()
+    await reader.set(key, 'old', { ttlSeconds: 50 })
+    const times = { ttlSeconds: 60, staleSeconds: 55 }
+    const reads = [
+      () => reader.get(key),
+      () => reader.getMany([key]),
+      () => reader.getAndTouch(key, 50),
+      () => reader.touch(key, 50),
+      () => reader.add(key, 'not stored'),
+      () => reader.append(key, '!'),
+    ]
+    for (const read of reads) {
+      let loadCount = 0
+      for (const client of [failing, reader]) {
+        const load = (): never => {
+          loadCount += 1
+          throw new Error('no database')
+        }
+        await expect(client.getOrSet(key, load, times)).rejects.toThrow('no database')
+        await read()
+      }
+      expect(loadCount).toBe(2)
+    }
+    await expect(reader.getOrSet(key, () => 'new', times)).resolves.toBe('new')
+  })
+
+  test('an old value may be given to others for more than 30 days', async () => {
+    const client = await connect()
+    const key = fresh()
+    const times = { ttlSeconds: 1, staleSeconds: 40 * 24 * 3600 }
+    await client.getOrSet(key, () => 'old', times)
+    await expect.poll(() => client.getOrSet(key, () => 'new', times), { timeout: 10_000, interval: 100 }).toBe('new')
+  })
+
   test('a load that hangs ends at its limit, and so does its hold on others', async () => {
     const [hanging, next] = [await connect(), await connect()]
     const key = fresh()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ServerBusyError } from '../../../src/memcached/errors.js'
 import { HeirMarks } from '../../../src/memcached/heir-marks.js'
 import { Journal } from '../../../src/memcached/journal.js'
 import { rejoin, type Readmission, type ReturningNode } from '../../../src/memcached/rejoin.js'
@@ -164,6 +165,56 @@ describe('rejoin', () => {
     await expect(admitted(transport, { journal })).rejects.toThrow('out of memory')
     expect(journal.size).toBe(1)
   })
+})
+
+describe('a server whose memory is full', () => {
+  class FullTransport extends StubTransport {
+    override submit(operation: Operation): void {
+      if (operation.payload === undefined) {
+        super.submit(operation)
+        return
+      }
+      this.asked.push(`refused ${operation.kind}`)
+      operation.done(reply(0, new ServerBusyError('h1:11211', 'out of memory storing object')))
+    }
+  }
+
+  test('it is used again, without what was changed elsewhere', async () => {
+    const transport = new FullTransport(50)
+    expect(await admitted(transport, { journal: journalOf('a'), watermark: 30 })).toEqual({ lastCas: 0, watermark: 30 })
+    expect(transport.asked).toEqual(['refused set', 'delete a'])
+  })
+
+  test('where its values would have to be judged by age it is flushed', async () => {
+    const transport = new FullTransport(50)
+    expect(await admitted(transport, { outMs: () => 60_000 })).toEqual({ lastCas: 0, watermark: 0 })
+    expect(transport.asked).toEqual(['refused set', 'flush'])
+  })
+
+  test('what it has no room for is not copied to it', async () => {
+    const transport = new FullTransport(50)
+    const payload = { data: 'v', size: 1, flags: 16, expiry: 0 }
+    const readmission = await admitted(transport, {
+      journal: journalOf('a'),
+      copyFromHeir: () => Promise.resolve(payload),
+    })
+    expect(readmission).toEqual({ lastCas: 0, watermark: 0 })
+    expect(transport.asked).toEqual(['refused set', 'delete a', 'refused add'])
+  })
+})
+
+test('an heir is asked for a few copies at a time, however many keys were changed', async () => {
+  const journal = journalOf(...Array.from({ length: 100 }, (_, i) => `key ${i}`))
+  let [running, most] = [0, 0]
+  const copyFromHeir = async (): Promise<undefined> => {
+    most = Math.max(most, (running += 1))
+    await Promise.resolve()
+    running -= 1
+  }
+  const transport = new StubTransport(50)
+  await admitted(transport, { journal, copyFromHeir })
+  expect(transport.asked.length).toBe(101)
+  expect(most).toBe(32)
 })
 
 describe('HeirMarks', () => {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { ketamaName } from '../../../src/memcached/ketama.js'
+import { ketamaName, libmemcachedDigestCounts } from '../../../src/memcached/ketama.js'
 import { md5Point } from '../../../src/memcached/md5.js'
-import { firstPoint } from '../../../src/memcached/ring.js'
+import { firstPoint, Ring } from '../../../src/memcached/ring.js'
 import { pointsOf, ringOf, serversOf } from './rings.js'
 
 const endpoints = (count: number): { host: string; port: number }[] =>
@@ -48,6 +48,18 @@ describe('Ring', () => {
     ring.setOut(1, true)
     expect(ring.owner(md5Point('a'))).toBe(-1)
     expect([...ring.passedOver(md5Point('a'))].sort()).toEqual([0, 1])
+  })
+
+  test('a server that libmemcached finds too light for a point answers for nothing, in use or out', () => {
+    const servers = serversOf(['light', { host: 'heavy', weight: 1000 }])
+    const ring = new Ring(pointsOf(servers, libmemcachedDigestCounts(servers)), 2)
+    expect(ring.owner(md5Point('a'))).toBe(1)
+    ring.setOut(1, true)
+    expect(ring.owner(md5Point('a'))).toBe(-1)
+    ring.setOut(0, true)
+    expect(ring.owner(md5Point('a'))).toBe(-1)
+    ring.setOut(1, false)
+    expect(ring.owner(md5Point('a'))).toBe(1)
   })
 
   test('the nodes passed over are those that would have been asked before, in order', () => {

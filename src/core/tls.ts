@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
-import { errorText } from '../core/errors.js'
-import type { OptionReader } from '../core/options.js'
+import { errorText } from './errors.js'
+import type { OptionReader } from './options.js'
 
 /** Options of `tls.connect` of Node that make sense here; the host, the port and the socket are the client's. */
 export type TlsOptions = Omit<ConnectionOptions, 'host' | 'port' | 'path' | 'socket' | 'lookup' | 'timeout'>
@@ -10,17 +10,20 @@ export type TlsOptions = Omit<ConnectionOptions, 'host' | 'port' | 'path' | 'soc
 const FILES = ['ca', 'cert', 'key'] as const
 
 /**
- * What `tls` asks for; `undefined` for no TLS. The server's certificate and its name are always verified, unless
- * `rejectUnauthorized` says otherwise.
+ * What `tls` asks for; `undefined` for no TLS. `isWanted` is what
+ * holds when the option is not given, as with an `amqps://` URL.
+ *
+ * The server's certificate and its name are always verified, unless `rejectUnauthorized` says otherwise: oslo.messaging
+ * verifies nothing without `ssl_ca_file`, which protects from nobody.
  * @internal
  */
-export function resolveTls(read: OptionReader): TlsOptions | undefined {
+export function resolveTls(read: OptionReader, isWanted: boolean): TlsOptions | undefined {
   const paths = FILES.flatMap((name) => {
     const path = read.string(`tls.${name}`)
     return path === undefined ? [] : [[name, path] as const]
   })
   const ciphers = read.string('tls.ciphers')
-  const given = read.raw('tls') ?? false
+  const given = read.raw('tls') ?? isWanted
   if (given === false) return undefined
   if (given === true) {
     const files = paths.map(([name, path]) => [name, readFile(read, name, path)] as const)
