@@ -96,7 +96,7 @@ async function serve(connection: ChannelModel, { exchange, topic, isQuorum }: Pl
     if (message === null) return
     requests.ack(message)
     const { args } = JSON.parse(message.content.toString()) as { readonly args: { readonly value: unknown } }
-    const { correlationId, replyTo } = message.properties as Readonly<Record<string, unknown>>
+    const { correlationId, replyTo } = message.properties as unknown as Readonly<Record<string, unknown>>
     const body = Buffer.from(JSON.stringify({ result: args.value }))
     const properties = { ...PROPERTIES, correlationId: String(correlationId) }
     replies.publish('', String(replyTo), body, properties, () => undefined)

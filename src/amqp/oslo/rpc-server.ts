@@ -195,9 +195,9 @@ export class ManagedRpcServer implements RpcServer {
         ? { outcome: this.#handle(request), isCopy: false }
         : this.#seen.once(id, () => this.#handle(request))
     if (isCopy) this.#duplicates += 1
-    const { reply } = await outcome
-    if (replyTo === undefined) return
-    const sending = this.#replies.send(replyTo.queue, { ...reply, ending: true, _msg_id: replyTo.id })
+    const answer = await outcome
+    if (replyTo === undefined || answer === undefined) return
+    const sending = this.#replies.send(replyTo.queue, { ...answer.reply, ending: true, _msg_id: replyTo.id })
     if (this.#acknowledge === 'after') {
       await sending
       return
