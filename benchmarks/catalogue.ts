@@ -19,11 +19,20 @@ import { MemcacheClient } from './peers/memcache-client.js'
 import { Memcached } from './peers/memcached.js'
 import { Memjs } from './peers/memjs.js'
 import { Mysql2Cluster } from './peers/mysql2.js'
+import { NodeCaller, NodeServer } from './rpc/node.js'
+import type { Server } from './rpc/parties.js'
+import { PythonCaller, PythonServer } from './rpc/python.js'
+import { RpcScene, type RpcSceneOptions } from './rpc/scene.js'
 
 /** The words of the command line. */
-export type Service = 'mysql' | 'amqp' | 'memcached'
+export type Service = 'mysql' | 'amqp' | 'memcached' | 'rpc'
 
-export const KIND_OF: Readonly<Record<Service, Kind>> = { mysql: 'galera', amqp: 'rabbit', memcached: 'memcached' }
+export const KIND_OF: Readonly<Record<Service, Kind>> = {
+  mysql: 'galera',
+  amqp: 'rabbit',
+  memcached: 'memcached',
+  rpc: 'rabbit',
+}
 
 const AMQP_CLIENTS = new URL('amqp-clients.ts', import.meta.url).href
 
@@ -36,6 +45,13 @@ const memcached =
   (make: () => CacheSubject): MakeScene =>
   ({ workers } = {}) =>
     new MemcachedScene(make(), workers === undefined ? {} : { workers })
+/** Callers in Node also show how new calls fare; Python's threads would all wait for answers that were lost. */
+const node = (name: string, idempotent: boolean, server: () => Server): MakeScene => {
+  return (options = {}) => new RpcScene(new NodeCaller(name, idempotent), server(), true, options)
+}
+const python = (name: string, server: () => Server): MakeScene => {
+  return (options = {}) => new RpcScene(new PythonCaller(name), server(), false, options)
+}
 
 /** The cache clients themselves. */
 export const CACHES: Readonly<Record<string, () => CacheSubject>> = {
@@ -46,8 +62,9 @@ export const CACHES: Readonly<Record<string, () => CacheSubject>> = {
   'memcache-client': () => new MemcacheClient(),
 }
 
-/** The situation is the broker's clients' to choose; of the cache only the workers. */
-export type MakeScene = (options?: Partial<AmqpSceneOptions>) => Scene
+/** The situation that a client is put in: the broker's clients know all of it, of the cache's only the workers. */
+export type SceneOptions = Partial<AmqpSceneOptions> & RpcSceneOptions
+export type MakeScene = (options?: SceneOptions) => Scene
 
 /** Every client that is measured, by the name that the command line has for it; ours begin with `ours`. */
 export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, MakeScene>>>> = {
@@ -63,10 +80,17 @@ export const CATALOGUE: Readonly<Record<Service, Readonly<Record<string, MakeSce
   },
   amqp: Object.fromEntries(Object.keys(MESSAGE_CLIENTS).map((client) => [client, amqp(client)])),
   memcached: Object.fromEntries(Object.entries(CACHES).map(([name, make]) => [name, memcached(make)])),
+  rpc: {
+    ours: node('Node to Node', false, () => new NodeServer()),
+    'ours-idempotent': node('Node to Node, idempotent', true, () => new NodeServer()),
+    'ours-to-python': node('Node to Python', false, () => new PythonServer()),
+    'ours-from-python': python('Python to Node', () => new NodeServer()),
+    python: python('Python to Python', () => new PythonServer()),
+  },
 }
 
 /** The client that chaos is for, unless another one is asked for. */
-export const CHAOS_CLIENT: Readonly<Record<Service, string>> = {
+export const CHAOS_CLIENT: Readonly<Partial<Record<Service, string>>> = {
   mysql: 'ours-exactly-once',
   amqp: 'ours',
   memcached: 'ours',

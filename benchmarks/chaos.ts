@@ -51,8 +51,8 @@ async function main(): Promise<number> {
     },
   })
   const service = Object.keys(KIND_OF).find((name): name is Service => name === positionals[0])
-  if (service === undefined) throw new Error(USAGE)
-  const name = values.client ?? CHAOS_CLIENT[service]
+  const name = values.client ?? (service && CHAOS_CLIENT[service])
+  if (service === undefined || name === undefined) throw new Error(USAGE)
   const isCache = service === 'memcached' && name === CHAOS_CLIENT.memcached
   const make = isCache ? () => memcachedChaosScene(OUR_ADDRESS) : CATALOGUE[service][name]
   const [seconds, seed] = [Number(values.minutes) * 60, Number(values.seed)]

@@ -14,13 +14,16 @@ import { installPeers } from './install-peers.js'
 import { claimed, onCluster } from './on-cluster.js'
 import { cacheOverhead, cacheOverheadTable, missedOverheadGoals } from './memcached-overhead.js'
 import { isRingFast, ringCosts, ringTable } from './ring.js'
+import { missedRpcSpeed, rpcOverhead, rpcOverheadTable } from './rpc/overhead.js'
+import { RPC_ROWS, RPC_TABLE } from './rpc/rows.js'
 import { splitView, splitViewTable } from './split-view/index.js'
 import { mysqlOverhead, OVERHEAD_GOAL, overheadTable } from './overhead.js'
 
-const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached [options]
+const USAGE = `usage: npm run bench -- failover mysql|amqp|memcached|rpc [options]
        npm run bench -- overhead mysql|amqp|memcached [options]
        npm run bench -- outage amqp [options]
        npm run bench -- for-update [options]
+       npm run bench -- rpc [options]
        npm run bench -- ring
        npm run bench -- split-view [--seconds S]
 
@@ -28,15 +31,22 @@ failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
   --faults LIST   of none kill stop freeze blackhole reject reset partition
                   read-only desync (mysql); of amqp also freeze-idle
-                  blackhole-idle next-silent two-down all-down alarm
-                  (kill,freeze,blackhole; of amqp all that have a goal)
+                  blackhole-idle next-silent two-down all-down alarm; of rpc
+                  also kill-together freeze-together, where the server is on
+                  the node that is hit (kill,freeze,blackhole; of amqp all that
+                  have a goal)
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
-  --seconds S     how long is looked at after the fault (15; of amqp what the row takes)
+  --seconds S     how long is looked at after the fault (15; of amqp and rpc
+                  what the row takes)
 
 overhead: what ours costs, compared with the driver below it, or with other clients of memcached
   --runs N        pairs of rounds for each line of the table (100; of memcached 40)
   --round-ms MS   how long one round takes (50)
   --peers LIST    of memcached: clients by name (all)
+
+rpc: calls, compared with request and reply on amqplib, and with Python's oslo.messaging
+  --runs N        pairs of rounds for each line of the table (60)
+  --round-ms MS   how long one round takes (50)
 
 outage: no broker at all for --seconds S (600) while 5,000 messages per second are offered
 
@@ -73,7 +83,7 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       seconds: values.seconds === undefined ? undefined : count(values.seconds),
     }
     if (service === 'amqp') progress(`about ${estimatedMinutes(plan, upOptions(values).netTicktimeSeconds)} minutes`)
-    if (!plan.subjects.every(isOurs)) installPeers()
+    if (service !== 'rpc' && !plan.subjects.every(isOurs)) installPeers()
     return onCluster(KIND_OF[service], upOptions(values), async () => {
       const { results, problems } = await failover(plan, progress)
       save(values, results)
@@ -93,6 +103,16 @@ const VERBS: Readonly<Record<string, (service: string | undefined, values: Value
       save(values, results)
       console.log(overheadTable(results, plan))
       return results.every(({ ratio }) => ratio.median >= OVERHEAD_GOAL)
+    })
+  },
+  rpc: async (_service, values) => {
+    const plan = { pairs: count(values.runs ?? '60'), roundMs: count(values['round-ms']) }
+    const options = upOptions(values)
+    return onCluster('rabbit', options, async () => {
+      const results = await claimed('rabbit', options, () => rpcOverhead(plan, progress))
+      save(values, results)
+      console.log(rpcOverheadTable(results, plan))
+      return !results.some(missedRpcSpeed)
     })
   },
   ring: (_service, values) => {
@@ -224,11 +244,12 @@ function isService(word: string | undefined): word is Service {
   return word !== undefined && Object.keys(KIND_OF).includes(word)
 }
 
-/** The faults of the command line; of the broker, rows of its table. */
+/** The faults of the command line; of the broker and RPC, rows of their tables. */
 function faults(service: Service, list: string | undefined): readonly string[] {
-  if (service !== 'amqp') return (list ?? 'kill,freeze,blackhole').split(',').map(faultName)
-  const rows = list?.split(',') ?? AMQP_TABLE
-  const unknown = rows.filter((name) => AMQP_ROWS[name] === undefined)
+  const known = service === 'amqp' ? AMQP_ROWS : service === 'rpc' ? RPC_ROWS : undefined
+  if (known === undefined) return (list ?? 'kill,freeze,blackhole').split(',').map(faultName)
+  const rows = list?.split(',') ?? (service === 'amqp' ? AMQP_TABLE : RPC_TABLE)
+  const unknown = rows.filter((name) => known[name] === undefined)
   if (unknown.length > 0) throw new Error(`there is no fault '${unknown.join(', ')}'\n\n${USAGE}`)
   return rows
 }

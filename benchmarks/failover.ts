@@ -7,14 +7,17 @@ import { isolatedRun } from './isolated-run.js'
 import { medianGap, missedCacheGoals, missedCacheMedian } from './memcached-goals.js'
 import type { RunRequest } from './one-run.js'
 import { missedGoals as missedMysqlGoals } from './mysql-goals.js'
-import { runLine } from './run-line.js'
+import { missedRpcGoals, newErrors } from './rpc/goals.js'
+import { RPC_ROWS } from './rpc/rows.js'
+import { CALL_ALLOWANCE_MS } from './rpc/scene.js'
+import { callsLine, runLine } from './run-line.js'
 import { table } from './table.js'
 
 /** What the command line asks for. */
 export interface FailoverPlan {
   readonly service: Service
   readonly subjects: readonly string[]
-  /** Faults; for the broker, rows of its table. */
+  /** Faults; for the broker and RPC, rows of their tables. */
   readonly faults: readonly string[]
   readonly runs: number
   /** How long is looked at after the fault. @default 15, or what the row takes */
@@ -23,6 +26,7 @@ export interface FailoverPlan {
 
 /** What one run of a client showed, with the client's name on the command line. */
 export interface ClientRun extends RunResult {
+  readonly service: Service
   readonly client: string
   /** The fault, or the row of the table that it belongs to. */
   readonly row: string
@@ -81,10 +85,11 @@ async function runsOf(line: Line, plan: FailoverPlan, progress: (line: string) =
       const request = await requestOf(plan, fault)
       const scene = workers === undefined ? request.scene : { workers }
       const run = await isolatedRun({ service: plan.service, subject, ...request, ...(scene && { scene }) })
-      const result = { ...run, client: subject, row: fault }
+      const result = { ...run, service: plan.service, client: subject, row: fault }
       results.push(result)
       const found = problemsOf(result)
       if (plan.service === 'amqp') progress(`  ${runLine(result)}`)
+      else if (plan.service === 'rpc') progress(`  ${callsLine(result)}`)
       for (const problem of found) progress(`  ${problem}`)
       problems.push(...found)
     } catch (error) {
@@ -117,6 +122,12 @@ async function requestOf(
       options: { seconds: secondsOf(row, settings?.netTicktimeSeconds ?? 0, seconds), ...heal },
     }
   }
+  if (service === 'rpc') {
+    const row = RPC_ROWS[name]
+    if (row === undefined) throw new Error(`there is no row '${name}'`)
+    const options = { seconds: seconds ?? row.seconds, settleMs: CALL_ALLOWANCE_MS + 500 }
+    return { fault: row.fault, scene: row.scene ?? {}, options }
+  }
   if (!isFaultName(name)) throw new Error(`there is no fault '${name}'`)
   const looked = seconds ?? DEFAULT_SECONDS
   const heal = service === 'memcached' ? { healAfterMs: Math.min(CACHE_HEAL_AFTER_MS, looked * 500) } : {}
@@ -125,8 +136,14 @@ async function requestOf(
 
 /** The goals that a run has missed, in words; undefined when there is none for it. */
 function missedGoals(run: ClientRun): readonly string[] | undefined {
-  if (run.kind === 'rabbit') return missedAmqpGoals(run)
-  return run.kind === 'memcached' ? missedCacheGoals(run) : missedMysqlGoals(run)
+  return MISSED_GOALS[run.service](run)
+}
+
+const MISSED_GOALS: Readonly<Record<Service, (run: ClientRun) => readonly string[] | undefined>> = {
+  mysql: missedMysqlGoals,
+  amqp: missedAmqpGoals,
+  memcached: missedCacheGoals,
+  rpc: missedRpcGoals,
 }
 
 /** Goals that no single run can miss. */
@@ -140,15 +157,15 @@ function middleProblems(runs: readonly ClientRun[]): readonly string[] {
 
 function problemsOf(result: ClientRun): readonly string[] {
   const where = `${result.subject} ${result.row}`
-  const unproved = result.kind === 'rabbit' ? rowDoubts(result) : []
+  const unproved = result.service === 'amqp' ? rowDoubts(result) : []
   const doubts =
     result.evidence.hasBitten && unproved.length === 0
       ? []
       : [`${where}: the fault has not bitten: ${[...unproved, ...result.evidence.notes].join('; ')}`]
   if (!isOurs(result.client)) return doubts
   const missed = missedGoals(result) ?? []
-  // The goals of the broker's client are about these as well.
-  const broken = violations(result).filter((words) => !missed.includes(words))
+  // The goals of the broker's client are about these as well; calls may have another side that is not ours.
+  const broken = result.service === 'rpc' ? [] : violations(result).filter((words) => !missed.includes(words))
   const { examples } = result.findings
   return [
     ...doubts,
@@ -269,6 +286,32 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
     ...LAST,
     ['goal', goalCell],
   ],
+  rpc: [
+    ...FIRST,
+    gapOf('gap ms', ({ main }) => main.gap),
+    gapOf('new calls gap', ({ sides }) => sides['new calls']?.gap),
+    ['limit ms', (runs) => String(Math.round(Math.max(...runs.map(({ limitMs }) => limitMs))))],
+    most('failed', ({ main }) => errorCount(main)),
+    note('in flight', 'inFlight'),
+    note('failed later', 'failedLater'),
+    most('failed new', newErrors),
+    ['kinds', (runs) => kinds(runs)],
+    most('unsettled', ({ main, sides }) => main.unsettled + (sides['new calls']?.unsettled ?? 0)),
+    most('lost', ({ findings }) => findings.lost),
+    most('twice', ({ findings }) => findings.twice),
+    ['moved ms', (runs) => moved(runs)],
+    ...LAST,
+    ['goal', goalCell],
+  ],
+}
+
+/** Every kind of failure of the callers, with the number of times it came in the run with most of it. */
+function kinds(runs: readonly ClientRun[]): string {
+  const all = new Map<string, number>()
+  for (const [kind, count] of runs.flatMap(({ main }) => Object.entries(main.errors))) {
+    all.set(kind, Math.max(count, all.get(kind) ?? 0))
+  }
+  return all.size === 0 ? '-' : [...all].map(([kind, count]) => `${count} ${kind}`).join('; ')
 }
 
 function worst(runs: readonly RunResult[]): RunResult {

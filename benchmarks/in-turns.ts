@@ -146,7 +146,7 @@ async function warm(contender: Contender, inFlight: number): Promise<number> {
 }
 
 /** So many operations, so many at a time. */
-async function operate({ operate }: Contender, inFlight: number, count: number): Promise<Round> {
+export async function operate({ operate }: Contender, inFlight: number, count: number): Promise<Round> {
   const cpuBefore = process.cpuUsage()
   const startedAt = performance.now()
   let left = count

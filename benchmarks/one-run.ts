@@ -1,6 +1,6 @@
 /** One run in a process of its own: what a client leaves behind, or dies of, is no business of the next one. */
-import { type AmqpSceneOptions, type FaultName, measure, type RunOptions } from '../test/harness/index.js'
-import { CATALOGUE, type Service } from './catalogue.js'
+import { type FaultName, measure, type RunOptions } from '../test/harness/index.js'
+import { CATALOGUE, type SceneOptions, type Service } from './catalogue.js'
 import { RemoteHands } from './remote-hands.js'
 
 /** What the parent asks for. */
@@ -9,8 +9,8 @@ export interface RunRequest {
   readonly subject: string
   readonly fault: FaultName
   /** The situation of a client of the broker. */
-  readonly scene?: Partial<AmqpSceneOptions>
-  readonly options: Pick<RunOptions, 'seconds' | 'warmMs' | 'healAfterMs' | 'target'>
+  readonly scene?: SceneOptions
+  readonly options: Pick<RunOptions, 'seconds' | 'warmMs' | 'healAfterMs' | 'target' | 'settleMs'>
 }
 
 const request = JSON.parse(process.argv[2] ?? 'null') as RunRequest

@@ -33,6 +33,31 @@ export function runLine(run: ClientRun): string {
   ].join('\n    ')
 }
 
+/** One run of callers in a few lines. */
+export function callsLine(run: ClientRun): string {
+  const { main, sides, limitMs, findings, failovers, unhandled, movedMs, firstErrors, loopDelayMs } = run
+  const { inFlight = 0, failedLater = 0, failedAfterMove = 0, copies = 0, repliesLost = 0 } = findings.notes
+  const errors = Object.entries(main.errors).map(([kind, count]) => `${count} ${kind}`)
+  const others = Object.entries(sides).map(([name, side]) => {
+    return `${name}: gap ${inMs(side.gap)}, ${errorCount(side)} of ${side.started} failed`
+  })
+  return [
+    [
+      `gap ${inMs(main.gap)} (limit ${Math.round(limitMs)})`,
+      ...others,
+      `${main.acknowledged} answered, ${inFlight} in flight`,
+      `${failedLater} that began later failed, ${failedAfterMove} that began after the caller had moved`,
+      `failed: ${errors.length === 0 ? 'none' : errors.join(', ')}`,
+      `moved ${movedMs === undefined ? '-' : Math.round(movedMs)} ms, unsettled ${main.unsettled}`,
+      `lost ${findings.lost}, twice ${findings.twice}, copies ${copies}, replies lost ${repliesLost}`,
+      `unhandled ${unhandled.length}, event loop ${Math.round(loopDelayMs)} ms`,
+    ].join('; '),
+    ...failovers.map((each) => `caller: ${inWords(each)}`),
+    ...firstErrors.slice(0, 3).map((error) => `error at ${error}`),
+    ...unhandled.slice(0, 3).map((error) => `unhandled: ${error}`),
+  ].join('\n    ')
+}
+
 function inMs({ ms, hasRecovered }: Gap): string {
   return hasRecovered ? String(Math.round(ms)) : 'never'
 }

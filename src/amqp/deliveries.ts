@@ -185,6 +185,10 @@ export class Deliveries implements DeliveryOwner, Worker {
   }
 
   #start(delivery: Delivery): void {
+    if (this.#subscription.refuses?.(delivery.message) === true) {
+      this.#reject(delivery)
+      return
+    }
     delivery.place = this.#running.push(delivery)
     if (this.#acknowledgesBefore) {
       this.#context.memory?.remember(delivery)
@@ -244,6 +248,13 @@ export class Deliveries implements DeliveryOwner, Worker {
     this.#onEnded(delivery)
     this.#apply(delivery, verdict, failures)
     for (const follower of followers) follower.owner.failed(follower, verdict, failures)
+  }
+
+  /** It was not handled, and is not to come again. */
+  #reject(delivery: Delivery): void {
+    const followers = delivery.dismissFollowers()
+    this.#apply(delivery, 'reject', 1)
+    for (const follower of followers) follower.owner.failed(follower, 'reject', 1)
   }
 
   #onEnded(delivery: Delivery): void {

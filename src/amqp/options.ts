@@ -31,6 +31,13 @@ export interface TransportOptions extends CommonOptions, OsloOptions {
    * else those of its first host.
    */
   hosts?: string | readonly (string | { readonly host: string; readonly port?: number })[]
+  /**
+   * Transport URL for notifications alone, in the form of `url`: `notifier` and `notificationListener` then have
+   * connections of their own to its hosts. `hosts`, `vhost`, `username`, `password` and `credentials` are not for them;
+   * all other options are.
+   * @default none: notifications go where everything goes
+   */
+  notificationUrl?: string
   /** Virtual host; replaces the URL's. @default '/' */
   vhost?: string
   /** User name on every host; replaces the URL's. @default 'guest' */
@@ -128,7 +135,15 @@ export interface ResolvedTransportOptions {
   readonly connectionName: string
   /** Of RPC and notifications. */
   readonly oslo: ResolvedOsloOptions
+  /** Of the transport for notifications, when they have one of their own. */
+  readonly notifications: ResolvedTransportOptions | undefined
 }
+
+const URL_OPTIONS = ['url', 'notificationUrl'] as const
+type UrlOption = (typeof URL_OPTIONS)[number]
+
+/** What code says of the hosts of `url`. */
+const PLACE_OPTIONS = ['hosts', 'vhost', 'username', 'password', 'credentials'] as const
 
 const DEFAULT_PREFETCH = 64
 const MAIN_GROUP = 'oslo_messaging_rabbit'
@@ -141,11 +156,25 @@ const PYTHON_ONLY = new Set([
 
 /** Validates what the caller gave; throws `InvalidOptionError`. @internal */
 export function resolveTransportOptions(given: TransportOptions = {}): ResolvedTransportOptions {
+  const resolved = resolveWith(given, 'url')
+  return Object.freeze({ ...resolved, notifications: resolveNotifications(given) })
+}
+
+/** The options of the transport for notifications: those that say where it connects are in its URL. */
+function resolveNotifications(given: TransportOptions): ResolvedTransportOptions | undefined {
+  if (new OptionReader('amqp', given).string('notificationUrl') === undefined) return undefined
+  const own: TransportOptions = { ...given }
+  for (const option of PLACE_OPTIONS) Reflect.deleteProperty(own, option)
+  return Object.freeze({ ...resolveWith(own, 'notificationUrl'), notifications: undefined })
+}
+
+/** Everything for one transport, whose URL is the option `urlOption`. */
+function resolveWith(given: TransportOptions, urlOption: UrlOption): Omit<ResolvedTransportOptions, 'notifications'> {
   // Read twice: the URL's query is a layer between the code and the environment, and the URL is itself an option.
-  const url = readUrl(new OptionReader('amqp', given))
-  const reader = url === undefined ? new OptionReader('amqp', given) : withQuery(given, url)
-  reader.string('url')
-  const resolved = Object.freeze({
+  const url = readUrl(new OptionReader('amqp', given), urlOption)
+  const reader = url === undefined ? new OptionReader('amqp', given) : withQuery(given, url, urlOption)
+  for (const option of URL_OPTIONS) reader.string(option)
+  const resolved = {
     hosts: resolveHosts(reader, url),
     defaultPort: portOf(url),
     vhost: reader.string('vhost') ?? url?.vhost ?? '/',
@@ -169,24 +198,24 @@ export function resolveTransportOptions(given: TransportOptions = {}): ResolvedT
     localAddress: resolveLocalAddress(reader),
     connectionName: reader.string('connectionName', 'openstack-ha'),
     oslo: readOsloOptions(reader),
-  })
+  }
   reader.done()
   return resolved
 }
 
-function readUrl(reader: OptionReader): TransportUrl | undefined {
-  const text = reader.string('url')
-  return text === undefined ? undefined : parseTransportUrl(text, reader.source('url'))
+function readUrl(reader: OptionReader, option: UrlOption): TransportUrl | undefined {
+  const text = reader.string(option)
+  return text === undefined ? undefined : parseTransportUrl(text, reader.source(option))
 }
 
 /** oslo.messaging lets the query override the configuration of that transport, key by key. */
-function withQuery(given: TransportOptions, url: TransportUrl): OptionReader {
+function withQuery(given: TransportOptions, url: TransportUrl, urlOption: UrlOption): OptionReader {
   const known = VARIABLES.filter(({ service, main }) => service === 'amqp' && main === true).map(({ option }) => option)
   const environment: Record<string, string | undefined> = { ...(given.env ?? process.env) }
   for (const [key, value] of url.query) {
     if (PYTHON_ONLY.has(key)) continue
     if (!known.includes(key)) {
-      throw new InvalidOptionError('url', `has the unknown query parameter '${key}' (known: ${known.join(', ')})`)
+      throw new InvalidOptionError(urlOption, `has the unknown query parameter '${key}' (known: ${known.join(', ')})`)
     }
     environment[variableName(given.group ?? MAIN_GROUP, key)] = value
   }

@@ -1,5 +1,6 @@
 import { InvalidOptionError } from '../core/errors.js'
 import type { FailurePolicy } from './failures.js'
+import type { Message } from './message.js'
 import { resolveDeclaration, type QueueType } from './queue-kind.js'
 import type { MemoryLimits } from './queue-memory.js'
 import type { Session } from './session.js'
@@ -114,6 +115,11 @@ export interface ResolvedSubscription {
   readonly nextPriority?: () => number
   /** Called at each subscription. */
   readonly onSubscribed?: () => void
+  /**
+   * True for a message that is rejected instead of being handled, before anything is acknowledged: another delivery of what
+   * cannot be read would fare no better. Asked when it is the message's turn.
+   */
+  readonly refuses?: (message: Message) => boolean
 }
 
 const KNOWN = new Set([

@@ -43,6 +43,8 @@ import { watchConnections } from './watching.js'
 import type { ChannelOptions, RawChannel } from './with-channel.js'
 
 const DEFAULT_TIMEOUT_MS = 30_000
+/** The longest that a timer can hold: another limit ends it. */
+const MAX_DRAIN_MS = 2_147_483_647
 const NO_OPTIONS: PublishOptions = Object.freeze({})
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
@@ -63,6 +65,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
   readonly #administration: Administration
   readonly #messaging: Messaging
   readonly #outage = new Outage()
+  #notifications: AmqpTransport | undefined
 
   /** @internal */
   constructor(options: ResolvedTransportOptions) {
@@ -163,9 +166,21 @@ export class AmqpTransport extends Client<AmqpEvents> {
     return this.#messaging.rpcServer(target, endpoints, options)
   }
 
+  /**
+   * The transport that carries notifications: this one, or, with `notificationUrl`, one of its own, which is made at the
+   * first use and ends with this one. Its `status()` and its events are about the hosts of that URL.
+   */
+  get notifications(): AmqpTransport {
+    const options = this.#options.notifications
+    if (options === undefined) return this
+    if (this.#notifications === undefined) this.assertOpen()
+    this.#notifications ??= new AmqpTransport(options)
+    return this.#notifications
+  }
+
   /** Sends notifications, as oslo.messaging's `Notifier`, in the formats of which ceilometer and others understand. */
   notifier(options: NotifierOptions): Notifier {
-    return this.#messaging.notifier(options)
+    return this.notifications.#messaging.notifier(options)
   }
 
   /**
@@ -180,7 +195,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
     endpoints: NotificationEndpoint | readonly NotificationEndpoint[],
     options: NotificationListenerOptions = {},
   ): Promise<NotificationListener> {
-    return this.#messaging.notificationListener(targets, endpoints, options)
+    return this.notifications.#messaging.notificationListener(targets, endpoints, options)
   }
 
   async #consume(resolved: ResolvedSubscription, handler: MessageHandler, wait: WaitOptions): Promise<Consumer> {
@@ -298,12 +313,13 @@ export class AmqpTransport extends Client<AmqpEvents> {
     await this.#messaging.drain()
     // Handlers first, the outbox after them: what they published before the end still goes out.
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
-    await this.#publisher.flush()
+    await Promise.all([this.#publisher.flush(), this.#notifications?.close({ timeoutMs: MAX_DRAIN_MS })])
     await this.#connections.finish()
   }
 
   protected override teardown(reason: ClosedError): void {
     this.#liveness.stop()
+    this.#notifications?.destroy(reason)
     this.#publisher.close((mayBeStored) => new ClosedError('transport', reason.cause, !mayBeStored))
     for (const consumer of this.#consumers) consumer.destroy(reason)
     this.#messaging.close(reason)

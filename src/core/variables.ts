@@ -76,6 +76,7 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
       ['rabbit_quorum_queue', 'rabbitQuorumQueue', 'boolean', 'topics and notifications: quorum queues'],
       ['rabbit_quorum_delivery_limit', 'rabbitQuorumDeliveryLimit', 'integer', 'their `x-delivery-limit`; 0: none'],
       ['rabbit_transient_quorum_queue', 'rabbitTransientQuorumQueue', 'boolean', 'durable exchanges for fanout'],
+      ['rabbit_stream_fanout', 'rabbitStreamFanout', 'boolean', 'fanout by a stream that all servers read'],
       [
         'rabbit_transient_queues_ttl',
         'rabbitTransientQueuesTtlMs',
@@ -94,6 +95,7 @@ export const VARIABLES: readonly EnvironmentVariable[] = Object.freeze([
     true,
   ),
   ...section('amqp', 'oslo_messaging_notifications', [
+    ['transport_url', 'notificationUrl', 'string', 'transport URL for notifications alone'],
     ['driver', 'notificationDrivers', 'list', 'formats of notifications: `messagingv2`, `messaging`, `noop`'],
     ['topics', 'notificationTopics', 'list', 'topics to which notifications are sent'],
     [

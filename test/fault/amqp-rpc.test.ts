@@ -46,3 +46,52 @@ describe('the limit of a call', () => {
     await rejected
   })
 })
+
+describe('notifications with a URL of their own', () => {
+  test('go to its hosts, and nothing else does', async () => {
+    const [main, own] = [await FakeAmqp.listen(), await FakeAmqp.listen()]
+    cleanups.push(
+      () => main.close(),
+      () => own.close(),
+    )
+    const env = { OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL: `rabbit://${own.address}` }
+    const transport = createTransport({ hosts: [main.address], env })
+    cleanups.push(() => transport.destroy())
+    await transport.ready()
+    expect(own.connectionCount).toBe(0)
+    await transport.notifier({ publisherId: 'p' }).info({}, 'event', {})
+    expect(own.published.map(({ routingKey }) => routingKey)).toEqual(['notifications.info'])
+    expect(main.published).toEqual([])
+    expect(transport.notifications.status().hosts.map(({ host }) => host)).toEqual([own.address])
+    await transport.publish('', 'queue', 'body')
+    expect(main.published).toHaveLength(1)
+    await transport.close()
+    await expect.poll(() => own.openCount).toBe(0)
+    expect(() => transport.notifier({ publisherId: 'p' })).toThrow(
+      expect.objectContaining({ code: 'HA_CLOSED' }) as Error,
+    )
+  })
+
+  test('that were not sent yet reject when the transport is destroyed', async () => {
+    const [main, own] = [await FakeAmqp.listen(), await FakeAmqp.listen({ isSilent: true })]
+    cleanups.push(
+      () => main.close(),
+      () => own.close(),
+    )
+    const transport = createTransport({
+      hosts: [main.address],
+      notificationUrl: `rabbit://${own.address}`,
+      env: {},
+    })
+    const notifying = transport.notifier({ publisherId: 'p' }).info({}, 'event', {})
+    const rejected = expect(notifying).rejects.toMatchObject({ code: 'HA_CLOSED' })
+    transport.destroy()
+    await rejected
+  })
+
+  test('are sent by the transport itself when there is none', () => {
+    const transport = createTransport({ hosts: ['127.0.0.1:1'], env: {} })
+    cleanups.push(() => transport.destroy())
+    expect(transport.notifications).toBe(transport)
+  })
+})

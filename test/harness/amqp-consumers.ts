@@ -1,6 +1,7 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { ConsumerAnswer, ConsumerOrder, ConsumerReport, ConsumerRequest } from './amqp-consumer-child.js'
+import { forkTypeScript } from './fork.js'
 import { onOwnClock } from './monotonic.js'
 import { within } from './timing.js'
 
@@ -23,8 +24,7 @@ export class ConsumerProcess {
   /** `onHandled` is called for every message that was handed to the application. */
   constructor(request: ConsumerRequest, onHandled: (id: string, at: number) => void) {
     this.#onHandled = onHandled
-    // What a client prints is not part of the result.
-    this.#child = fork(CHILD, [JSON.stringify(request)], { execArgv: execArgv(), stdio: ['ignore', 2, 2, 'ipc'] })
+    this.#child = forkTypeScript(CHILD, request)
     this.#child.on('message', (answer) => this.#onAnswer(answer as ConsumerAnswer))
     this.#exit = new Promise((resolve) => {
       this.#child.on('exit', (code, signal) => {
@@ -112,10 +112,4 @@ export async function startConsumers(
     await Promise.all(processes.map((each) => each.stop()))
     throw error
   }
-}
-
-/** What translates TypeScript here need not be there: a test runner does it in its own way. */
-function execArgv(): string[] {
-  const own = process.execArgv.join(' ')
-  return own.includes('tsx') ? process.execArgv : ['--import', 'tsx']
 }

@@ -163,6 +163,7 @@ class Run {
     })
     try {
       await this.#hands.inject(faultName, target)
+      this.#scene.injected?.()
       await collector.after()
       if (healAfterMs !== undefined) {
         await sleep(from + healAfterMs - performance.now())

@@ -56,6 +56,8 @@ export interface Scene {
   oracles(target: number): Promise<readonly Oracle[]>
   /** Looks at the servers just before the fault, and again before it is healed, or at the end when it never is. */
   survey(moment: 'before' | 'during', target: number): Promise<void>
+  /** Called as soon as the fault is on. */
+  injected?(): void
   /** Called when the cluster is whole again and the load has ended. */
   verify(recorder: Recorder): Promise<Findings>
   /** Whatever helps to understand a bad run, after {@link verify}. */

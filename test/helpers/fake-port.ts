@@ -13,12 +13,20 @@ export interface Incoming {
   readonly properties: Readonly<Record<string, unknown>>
 }
 
+interface Consumed {
+  readonly handler: MessageHandler
+  readonly refuses: ((message: Message) => boolean) | undefined
+}
+
+/** A message that would be rejected, and not acknowledged. */
+export class RejectedError extends Error {}
+
 /** RPC and notifications without a broker: what is published is kept, and the test delivers. */
 export class FakePort {
   readonly messaging: Messaging
   readonly letters: Letter[] = []
-  /** Handlers by the names of their queues. */
-  readonly handlers: Map<string, MessageHandler> = new Map()
+  /** How queues are consumed, by their names. */
+  readonly #consumed: Map<string, Consumed> = new Map()
   /** Queues to which a reply comes back as unroutable. */
   readonly missing: Set<string> = new Set()
   onPublish: (letter: Letter) => void = () => undefined
@@ -34,7 +42,7 @@ export class FakePort {
       sessionBeside: () => Promise.resolve(undefined),
       consume: (subscription, handler) => {
         const { queue } = subscription.declaration
-        this.handlers.set(queue, handler)
+        this.#consumed.set(queue, { handler, refuses: subscription.refuses })
         return Promise.resolve(new FakeConsumer(queue) as unknown as Consumer)
       },
       onMismatch: () => undefined,
@@ -46,13 +54,17 @@ export class FakePort {
     return this.letters.filter((letter) => letter.routingKey === routingKey)
   }
 
-  /** Delivers a message to the consumer of a queue, whose name may be given by its beginning. */
+  /**
+   * Delivers a message to the consumer of a queue, whose name may be given by its beginning. Throws {@link RejectedError}
+   * for one that it refuses.
+   */
   deliver(queue: string, { content, properties }: Incoming): unknown {
-    const [, handler] = [...this.handlers].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
-    if (handler === undefined) throw new Error(`nobody consumes '${queue}'`)
+    const [, consumed] = [...this.#consumed].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
+    if (consumed === undefined) throw new Error(`nobody consumes '${queue}'`)
     const fields = { deliveryTag: 1, redelivered: false, exchange: '', routingKey: queue }
     const message = new Message({ content, fields, properties })
-    return handler(message)
+    if (consumed.refuses?.(message) === true) throw new RejectedError(`refused by the consumer of '${queue}'`)
+    return consumed.handler(message)
   }
 
   #publish(letter: Letter): Promise<void> {

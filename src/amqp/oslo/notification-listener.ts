@@ -1,5 +1,4 @@
-import { diagnose } from '../../core/diagnostics.js'
-import { InvalidOptionError, toError } from '../../core/errors.js'
+import { InvalidOptionError } from '../../core/errors.js'
 import type { WaitOptions } from '../../core/time-limit.js'
 import type { Consumer } from '../consumer.js'
 import type { Message } from '../message.js'
@@ -11,6 +10,7 @@ import { readNotification, type Received } from './notification.js'
 import { NotificationDispatcher, type NotificationEndpoint } from './notification-dispatcher.js'
 import type { TransportPort } from './port.js'
 import { pooledQueue, sharedQueue, topicExchange, type BindingSpec, type QueueSpec } from './queues.js'
+import { Readable } from './readable.js'
 import { SeenIds } from './seen-ids.js'
 import { subscriptionTo } from './subscribe.js'
 import { checkName, checkTarget } from './target.js'
@@ -68,14 +68,6 @@ const DEFAULT_BATCH_TIMEOUT_MS = 1000
 const DEFAULT_CONCURRENCY = 16
 const DEFAULT_MAX_REQUEUES = 5
 
-/** A delivery that no endpoint saw; an endpoint's own error is never one. */
-class Unreadable extends Error {
-  constructor(cause: Error) {
-    super(cause.message, { cause })
-    this.name = 'Unreadable'
-  }
-}
-
 /** Listens to the queues of its endpoints' priorities. @internal */
 export class ManagedListener implements NotificationListener {
   readonly #port: TransportPort
@@ -83,6 +75,7 @@ export class ManagedListener implements NotificationListener {
   readonly #dispatcher: NotificationDispatcher
   readonly #options: NotificationListenerOptions
   readonly #batcher: Batcher<Received> | undefined
+  readonly #notifications: Readable<Received>
   readonly #seen = new SeenIds()
   #consumers: readonly Consumer[] = []
   #onClosed: () => void = () => undefined
@@ -90,7 +83,6 @@ export class ManagedListener implements NotificationListener {
   #handled = 0
   #failed = 0
   #duplicates = 0
-  #malformed = 0
 
   constructor(
     port: TransportPort,
@@ -104,6 +96,7 @@ export class ManagedListener implements NotificationListener {
     this.#targets = targets
     this.#options = options
     this.#dispatcher = new NotificationDispatcher(endpoints)
+    this.#notifications = new Readable(targets.map(({ topic }) => topic).join(), (message) => this.#read(message))
     const { batchSize, batchTimeoutMs = DEFAULT_BATCH_TIMEOUT_MS } = options
     if (batchSize !== undefined) {
       this.#batcher = new Batcher(batchSize, batchTimeoutMs, (batch) => this.#dispatcher.dispatchBatch(batch))
@@ -127,7 +120,7 @@ export class ManagedListener implements NotificationListener {
       handled: this.#handled,
       failed: this.#failed,
       duplicates: this.#duplicates,
-      malformed: this.#malformed,
+      malformed: this.#notifications.malformedCount,
     })
   }
 
@@ -171,38 +164,25 @@ export class ManagedListener implements NotificationListener {
       prefetch: Math.max(this.#port.prefetch, concurrency),
       concurrency,
       maxRequeues,
-      // Another delivery of what cannot be read would fare no better.
-      onFailure: ({ error, failures }) =>
-        error instanceof Unreadable || failures > maxRequeues ? 'reject' : 'requeue',
+      refuses: this.#notifications.refuses,
       ...(requeueDelayMs === undefined ? {} : { requeueDelayMs }),
     })
     return this.#port.consume(subscription, (message) => this.#accept(message), wait)
   }
 
-  /** Rejects when the notification shall come again, or cannot be read. */
-  async #accept(message: Message): Promise<void> {
-    let received: Received
-    try {
-      received = readNotification(decode(message))
-    } catch (error) {
-      throw this.#refuse(error)
-    }
-    const { id, unsafeInteger } = received
-    if (unsafeInteger !== undefined && !this.#port.options.bigIntegers) {
-      throw this.#refuse(new UnsafeIntegerError(unsafeInteger))
-    } else if (id === undefined) {
-      await this.#handle(received)
-    } else if (!(await this.#seen.once(id, () => this.#handle(received)))) {
-      this.#duplicates += 1
-    }
+  #read(message: Message): Received {
+    const received = readNotification(decode(message))
+    const { unsafeInteger } = received
+    if (unsafeInteger !== undefined && !this.#port.options.bigIntegers) throw new UnsafeIntegerError(unsafeInteger)
+    return received
   }
 
-  /** Counts a message that cannot be read, and returns why. */
-  #refuse(cause: unknown): Unreadable {
-    const error = toError(cause)
-    this.#malformed += 1
-    diagnose('amqp', 'malformedMessage', { topic: this.#targets[0]?.topic, error })
-    return new Unreadable(error)
+  /** Rejects when the notification shall come again. */
+  async #accept(message: Message): Promise<void> {
+    const received = this.#notifications.of(message)
+    const { id } = received
+    if (id === undefined) await this.#handle(received)
+    else if (!(await this.#seen.once(id, () => this.#handle(received)))) this.#duplicates += 1
   }
 
   async #handle(received: Received): Promise<void> {

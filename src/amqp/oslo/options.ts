@@ -25,7 +25,14 @@ export interface OsloOptions {
    * @default false
    */
   rabbitTransientQuorumQueue?: boolean
-  /** How long a reply or fanout queue outlives its last user. @default 1_800_000 */
+  /**
+   * One stream for fanout that all servers of a topic read, instead of a queue for each of them. A server reads it from
+   * where it ends when it begins (oslo.messaging repeats its last part). Needs `rabbitTransientQuorumQueue`, as in
+   * oslo.messaging.
+   * @default false
+   */
+  rabbitStreamFanout?: boolean
+  /** How long a reply or fanout queue outlives its last user, and how long a stream for fanout keeps messages. @default 1_800_000 */
   rabbitTransientQueuesTtlMs?: number
   /** Compresses what is sent. What arrives is understood in any case. @default none */
   kombuCompression?: Compression
@@ -59,6 +66,7 @@ export interface ResolvedOsloOptions {
   readonly rabbitQuorumQueue: boolean
   readonly rabbitQuorumDeliveryLimit: number
   readonly rabbitTransientQuorumQueue: boolean
+  readonly rabbitStreamFanout: boolean
   readonly rabbitTransientQueuesTtlMs: number
   readonly kombuCompression: Compression | undefined
   readonly missingConsumerRetryTimeoutMs: number
@@ -79,6 +87,7 @@ export function readOsloOptions(reader: OptionReader): ResolvedOsloOptions {
     rabbitQuorumQueue: reader.boolean('rabbitQuorumQueue', false),
     rabbitQuorumDeliveryLimit: reader.integer('rabbitQuorumDeliveryLimit', 0),
     rabbitTransientQuorumQueue: reader.boolean('rabbitTransientQuorumQueue', false),
+    rabbitStreamFanout: reader.boolean('rabbitStreamFanout', false),
     rabbitTransientQueuesTtlMs: reader.duration('rabbitTransientQueuesTtlMs', 1_800_000),
     kombuCompression: readCompression(reader),
     missingConsumerRetryTimeoutMs: reader.duration('missingConsumerRetryTimeoutMs', 60_000),
@@ -87,6 +96,9 @@ export function readOsloOptions(reader: OptionReader): ResolvedOsloOptions {
     notificationTopics: readTopics(reader),
     notificationRetry: (reader.raw('notificationRetry') ?? -1) as number,
     bigIntegers: reader.boolean('bigIntegers', false),
+  }
+  if (resolved.rabbitStreamFanout && !resolved.rabbitTransientQuorumQueue) {
+    throw reader.problem('rabbitStreamFanout', 'needs rabbitTransientQuorumQueue, too')
   }
   if (!Number.isSafeInteger(resolved.notificationRetry) || resolved.notificationRetry < -1) {
     throw reader.problem('notificationRetry', 'must be a whole number of at least -1')

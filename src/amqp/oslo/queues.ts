@@ -45,7 +45,7 @@ export function fanoutExchange(options: ResolvedOsloOptions, topic: string): Exc
   return {
     name: `${topic}_fanout`,
     type: 'fanout',
-    durable: options.rabbitTransientQuorumQueue,
+    durable: options.rabbitTransientQuorumQueue || options.rabbitStreamFanout,
     autoDelete: true,
   }
 }
@@ -66,10 +66,28 @@ export function pooledQueue(options: ResolvedOsloOptions, name: string, bindings
   }
 }
 
-/** The queue by which one server gets what goes to all servers of the topic. @internal */
+/**
+ * The queue by which a server gets what goes to all servers of the topic: one of its own, or the stream that all of them
+ * read. @internal
+ */
 export function fanoutQueue(options: ResolvedOsloOptions, topic: string): QueueSpec {
   const exchange = fanoutExchange(options, topic)
-  return ownQueue(options, `${topic}_fanout_${newId()}`, [{ exchange, routingKey: topic }])
+  const bindings = [{ exchange, routingKey: topic }]
+  if (!options.rabbitStreamFanout) return ownQueue(options, `${topic}_fanout_${newId()}`, bindings)
+  const ttl = options.rabbitTransientQueuesTtlMs
+  const maxAge = ttl === 0 ? {} : { 'x-max-age': `${Math.ceil(ttl / 1000)}s` }
+  return {
+    name: exchange.name,
+    durable: true,
+    autoDelete: false,
+    arguments: { 'x-queue-type': 'stream', ...maxAge },
+    bindings,
+  }
+}
+
+/** True for a queue whose messages every consumer gets. @internal */
+export function isStream(spec: QueueSpec): boolean {
+  return spec.arguments['x-queue-type'] === 'stream'
 }
 
 /** The queue for the replies to this process. @internal */

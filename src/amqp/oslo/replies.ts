@@ -23,7 +23,7 @@ export class Replies {
   readonly #queue: QueueSpec
   readonly #calls = new Map<string, RpcCall>()
   #consumer: Promise<Consumer> | undefined
-  #onIdle: () => void = () => undefined
+  readonly #whenIdle: (() => void)[] = []
 
   constructor(port: TransportPort, declarer: Declarer) {
     this.#port = port
@@ -52,7 +52,8 @@ export class Replies {
 
   remove(call: RpcCall): void {
     this.#calls.delete(call.id)
-    if (this.#calls.size === 0) this.#onIdle()
+    if (this.#calls.size > 0) return
+    for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
   /** There is a new connection: what may have died with the old one is sent again. */
@@ -62,7 +63,7 @@ export class Replies {
 
   /** Resolves when no call waits any more, and the queue is gone. */
   async drain(): Promise<void> {
-    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve))
     const consumer = await this.#consumer?.catch(() => undefined)
     if (consumer === undefined) return
     await consumer.close()

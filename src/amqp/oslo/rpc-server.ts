@@ -13,7 +13,8 @@ import { writeFailure } from './failure.js'
 import { writeJson } from './json-writer.js'
 import { Limiter } from './limiter.js'
 import type { TransportPort } from './port.js'
-import { fanoutQueue, sharedQueue, topicExchange, type QueueSpec } from './queues.js'
+import { fanoutQueue, isStream, sharedQueue, topicExchange, type QueueSpec } from './queues.js'
+import { Readable } from './readable.js'
 import { ReplySender } from './reply-sender.js'
 import { readRequest, type Request } from './request.js'
 import { SeenRequests, type Outcome } from './seen-requests.js'
@@ -56,7 +57,7 @@ export interface RpcServerStatus {
   readonly failed: number
   /** Copies that were not run; they are answered again. */
   readonly duplicates: number
-  /** Messages that were no requests, and were dropped. */
+  /** Messages that were no requests; rejected, so that a dead-letter exchange of their queue gets them. */
   readonly malformed: number
 }
 
@@ -84,6 +85,7 @@ export class ManagedRpcServer implements RpcServer {
   readonly #acknowledge: 'before' | 'after'
   readonly #replies: ReplySender
   readonly #fanout: QueueSpec
+  readonly #requests: Readable<Request>
   readonly #seen = new SeenRequests()
   readonly #stop = new AbortController()
   /** Replies on their way, for requests that were acknowledged before. */
@@ -94,7 +96,6 @@ export class ManagedRpcServer implements RpcServer {
   #handled = 0
   #failed = 0
   #duplicates = 0
-  #malformed = 0
 
   constructor(
     port: TransportPort,
@@ -113,13 +114,14 @@ export class ManagedRpcServer implements RpcServer {
     this.#acknowledge = acknowledge
     this.#dispatcher = new Dispatcher(withPing(port, endpoints), target.version)
     this.#replies = new ReplySender(port, this.#stop.signal)
+    this.#requests = new Readable(target.topic, (message) => readRequest(decode(message)))
     this.#fanout = fanoutQueue(port.options, target.topic)
   }
 
   /** Resolves when every queue is consumed. */
   async start(declarer: Declarer, wait: WaitOptions, onClosed: () => void): Promise<void> {
     this.#onClosed = async () => {
-      await removeQueue(this.#fanout.name, declarer, this.#port)
+      if (!isStream(this.#fanout)) await removeQueue(this.#fanout.name, declarer, this.#port)
       onClosed()
     }
     const subscriptions = this.#subscriptions(declarer)
@@ -142,7 +144,7 @@ export class ManagedRpcServer implements RpcServer {
       handled: this.#handled,
       failed: this.#failed,
       duplicates: this.#duplicates,
-      malformed: this.#malformed,
+      malformed: this.#requests.malformedCount,
     })
   }
 
@@ -166,11 +168,13 @@ export class ManagedRpcServer implements RpcServer {
     const { topic, server, exchange } = this.#target
     const from = topicExchange(options, exchange)
     const acknowledge = this.#acknowledge
-    const settings = { acknowledge, prefetch, concurrency: prefetch }
+    const settings = { acknowledge, prefetch, concurrency: prefetch, refuses: this.#requests.refuses }
     return [
       subscriptionTo(sharedQueue(options, from, topic), declarer, settings),
       subscriptionToOwn(sharedQueue(options, from, `${topic}.${server}`), declarer, settings, port),
-      subscriptionToOwn(this.#fanout, declarer, settings, port),
+      isStream(this.#fanout)
+        ? subscriptionTo(this.#fanout, declarer, settings)
+        : subscriptionToOwn(this.#fanout, declarer, settings, port),
     ]
   }
 
@@ -184,23 +188,16 @@ export class ManagedRpcServer implements RpcServer {
 
   /** Never rejects: a request that failed once more would fail again. */
   async #accept(message: Message): Promise<void> {
-    let request: Request
-    try {
-      request = readRequest(decode(message))
-    } catch (error) {
-      this.#malformed += 1
-      diagnose('amqp', 'malformedMessage', { topic: this.#target.topic, error: toError(error) })
-      return
-    }
+    const request = this.#requests.of(message)
     const { id, replyTo } = request
     const { outcome, isCopy } =
       id === undefined
         ? { outcome: this.#handle(request), isCopy: false }
         : this.#seen.once(id, () => this.#handle(request))
     if (isCopy) this.#duplicates += 1
-    const { reply } = await outcome
-    if (replyTo === undefined) return
-    const sending = this.#replies.send(replyTo.queue, { ...reply, ending: true, _msg_id: replyTo.id })
+    const answer = await outcome
+    if (replyTo === undefined || answer === undefined) return
+    const sending = this.#replies.send(replyTo.queue, { ...answer.reply, ending: true, _msg_id: replyTo.id })
     if (this.#acknowledge === 'after') {
       await sending
       return

@@ -4,13 +4,14 @@ import type { Session } from '../session.js'
 import { resolveSubscription, type ResolvedSubscription, type Subscription } from '../subscription.js'
 import type { Declarer } from './declarer.js'
 import type { TransportPort } from './port.js'
-import type { QueueSpec } from './queues.js'
+import { isStream, type QueueSpec } from './queues.js'
 
 /** How a queue is consumed. @internal */
 export type ConsumeSettings = Pick<
   Subscription,
-  'acknowledge' | 'prefetch' | 'concurrency' | 'onFailure' | 'maxRequeues' | 'requeueDelayMs'
->
+  'acknowledge' | 'prefetch' | 'concurrency' | 'maxRequeues' | 'requeueDelayMs'
+> &
+  Pick<ResolvedSubscription, 'refuses'>
 
 /** Making a quorum queue takes milliseconds, unless a node of it is frozen: then no other node makes it faster. */
 const BESIDE_LIMIT_MS = 3000
@@ -51,9 +52,16 @@ export async function removeQueue(name: string, declarer: Declarer, port: Transp
   )
 }
 
-function resolve({ name: queue, bindings }: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
+function resolve(spec: QueueSpec, settings: ConsumeSettings): ResolvedSubscription {
+  const { name: queue, bindings } = spec
+  const { refuses, ...given } = settings
   const bound = bindings.map(({ exchange, routingKey }) => ({ exchange: exchange.name, routingKey }))
-  return resolveSubscription({ queue, bindings: bound, dedupe: false, redundant: false, ...settings }, 1)
+  const type = isStream(spec) ? { type: 'stream' as const } : {}
+  const resolved = resolveSubscription(
+    { queue, bindings: bound, dedupe: false, redundant: false, ...type, ...given },
+    1,
+  )
+  return refuses === undefined ? resolved : Object.freeze({ ...resolved, refuses })
 }
 
 /**

@@ -13,6 +13,8 @@ const WAIT_MS = 30_000
 /** What a peer is started with; `rabbit` are options of its driver by their Python names. */
 export interface PeerOptions {
   readonly rabbit?: Readonly<Record<string, unknown>>
+  /** The host that each of its connections begins with. @default a random one */
+  readonly first?: string
   readonly [argument: string]: unknown
 }
 
@@ -21,6 +23,7 @@ export class Peer {
   readonly lines: Line[] = []
   readonly #child: ChildProcessWithoutNullStreams
   readonly #news = new EventEmitter()
+  #onLine: ((line: Line) => void) | undefined
   #errors = ''
 
   private constructor(command: string, { rabbit = {}, ...args }: PeerOptions) {
@@ -30,12 +33,19 @@ export class Peer {
     )
     const url = `rabbit://${hosts.join(',')}/?${query.toString()}`
     this.#child = spawn('/usr/bin/python3', [PROGRAM, command, JSON.stringify({ url, ...args })])
-    createInterface({ input: this.#child.stdout }).on('line', (line) => {
-      this.lines.push(JSON.parse(line) as Line)
+    createInterface({ input: this.#child.stdout }).on('line', (text) => {
+      const line = JSON.parse(text) as Line
+      if (this.#onLine !== undefined) {
+        this.#onLine(line)
+        return
+      }
+      this.lines.push(line)
       this.#news.emit('news')
     })
     this.#child.stderr.on('data', (text: Buffer) => (this.#errors += text.toString()))
     this.#child.on('exit', () => this.#news.emit('news'))
+    // What is written to one that has ended.
+    this.#child.stdin.on('error', () => undefined)
   }
 
   /** Starts a service and waits until it works. */
@@ -43,6 +53,25 @@ export class Peer {
     const peer = new Peer(command, options)
     await peer.next(0)
     return peer
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** Calls `onEnd` when its process has ended, however that came. */
+  watch(onEnd: () => void): void {
+    this.#child.once('exit', onEnd)
+  }
+
+  /** Hands on every line from now on, instead of keeping it. */
+  pass(onLine: (line: Line) => void): void {
+    this.#onLine = onLine
+  }
+
+  /** Gives the service something to do whose answer comes when it comes. */
+  tell(order: object): void {
+    this.#child.stdin.write(`${JSON.stringify(order)}\n`)
   }
 
   /** The line with this number, as soon as it is there. */
@@ -59,7 +88,7 @@ export class Peer {
   /** Gives the service something to do and returns its answer. */
   async ask(question: object): Promise<Line> {
     const index = this.lines.length
-    this.#child.stdin.write(`${JSON.stringify(question)}\n`)
+    this.tell(question)
     return this.next(index)
   }
 

@@ -4,13 +4,17 @@ import { newCounters } from '../../../src/amqp/counters.js'
 import { Deliveries, type MessageHandler } from '../../../src/amqp/deliveries.js'
 import type { FailurePolicy } from '../../../src/amqp/failures.js'
 import type { Message } from '../../../src/amqp/message.js'
-import { resolveSubscription, type Subscription } from '../../../src/amqp/subscription.js'
+import { resolveSubscription, type ResolvedSubscription, type Subscription } from '../../../src/amqp/subscription.js'
 import { Deferred } from '../../../src/core/timing.js'
 import { settle, StubChannel, stubDelivery, stubRedelivery } from '../../helpers/stub-amqp.js'
 
-function setUp(handler: MessageHandler, subscription: Partial<Subscription> = {}) {
+function setUp(
+  handler: MessageHandler,
+  subscription: Partial<Subscription> = {},
+  more: Pick<ResolvedSubscription, 'refuses'> = {},
+) {
   const counters = newCounters()
-  const resolved = resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64)
+  const resolved = { ...resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64), ...more }
   const deliveries = new Deliveries(resolved, handler, { counters })
   const raw = new StubChannel()
   return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672') }
@@ -190,6 +194,46 @@ describe('a message that is acknowledged before it is handled', () => {
     expect(deliveries.failedCount).toBe(1)
   })
 })
+
+describe.each(['before', 'after'] as const)(
+  'a message that is refused, where others are acknowledged %s',
+  (acknowledge) => {
+    const isBad = (message: Message): boolean => message.content.toString() === 'bad'
+
+    test('is rejected for good, and neither acknowledged nor handled', async () => {
+      const handled: string[] = []
+      const handler: MessageHandler = (message) => void handled.push(message.content.toString())
+      const { deliveries, raw, channel } = setUp(handler, { acknowledge }, { refuses: isBad })
+      deliveries.accept(stubDelivery(1, 'bad'), channel)
+      deliveries.accept(stubDelivery(2, 'good'), channel)
+      await settle()
+      expect(handled).toEqual(['good'])
+      expect(raw.nacked).toMatchObject([{ requeue: false }])
+      expect(raw.acked).toHaveLength(1)
+      expect(deliveries.failedCount).toBe(0)
+      expect(channel.isSettled).toBe(true)
+    })
+
+    test('keeps nobody from being handled', async () => {
+      const gate = new Deferred<void>()
+      const { deliveries, raw, channel } = setUp(
+        () => gate.promise,
+        { acknowledge, concurrency: 1 },
+        { refuses: isBad },
+      )
+      for (const [tag, body] of ['good', 'bad', 'bad', 'good'].entries()) {
+        deliveries.accept(stubDelivery(tag, body), channel)
+      }
+      await settle()
+      expect(raw.nacked).toEqual([])
+      gate.resolve()
+      await settle()
+      expect(raw.nacked).toHaveLength(2)
+      expect(raw.acked).toHaveLength(2)
+      await deliveries.drain()
+    })
+  },
+)
 
 describe('the signal of a message', () => {
   test('fires at the end of the consumer, also for one who looks later', async () => {

@@ -45,6 +45,7 @@ describe('the options of a transport', () => {
         rabbitQuorumQueue: false,
         rabbitQuorumDeliveryLimit: 0,
         rabbitTransientQuorumQueue: false,
+        rabbitStreamFanout: false,
         rabbitTransientQueuesTtlMs: 1_800_000,
         kombuCompression: undefined,
         missingConsumerRetryTimeoutMs: 60_000,
@@ -54,6 +55,7 @@ describe('the options of a transport', () => {
         notificationRetry: -1,
         bigIntegers: false,
       },
+      notifications: undefined,
     })
   })
 
@@ -61,6 +63,14 @@ describe('the options of a transport', () => {
     ['kombuCompression', { hosts: ['h'], kombuCompression: 'bz2' }],
     ['notificationDrivers', { hosts: ['h'], notificationDrivers: ['log'] }],
     ['notificationRetry', { hosts: ['h'], notificationRetry: -2 }],
+    ['notificationUrl', { hosts: ['h'], notificationUrl: 'mysql://h' }],
+    ['notificationUrl', { hosts: ['h'], notificationUrl: 5 }],
+    ['notificationUrl', { hosts: ['h'], notificationUrl: 'rabbit://h?nonsense=1' }],
+    [
+      'OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL',
+      { hosts: ['h'], env: { OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL: 'rabbit://h,h' } },
+    ],
+    ['rabbitStreamFanout', { hosts: ['h'], rabbitStreamFanout: true }],
     ['hosts', {}],
     ['hosts', { hosts: [] }],
     ['hosts', { hosts: ['h', 'h:5672'] }],
@@ -99,6 +109,29 @@ describe('the options of a transport', () => {
     expect(() => createTransport({ env: {}, ...options })).toThrow(
       expect.objectContaining({ code: 'HA_INVALID_OPTION', option }) as Error,
     )
+  })
+
+  test('of notifications are their own where they connect, and the same in everything else', () => {
+    const env = {
+      OS_DEFAULT__TRANSPORT_URL: 'rabbit://u:p@h1,u:p@h2/nova?heartbeat_timeout_threshold=20',
+      OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL: 'rabbit://n:q@h3/events?rabbit_retry_interval=3',
+      OS_OSLO_MESSAGING_RABBIT__KOMBU_RECONNECT_SPLAY: '0.5',
+    }
+    const { notifications, ...main } = resolve({ env, username: 'other', controlExchange: 'nova' })
+    expect(main).toMatchObject({ vhost: 'nova', heartbeatMs: 20_000, retryIntervalMs: 1000, reconnectSplayMs: 500 })
+    expect(main.hosts.map(({ username }) => username)).toEqual(['other', 'other'])
+    expect(notifications).toMatchObject({
+      hosts: [{ endpoint: { host: 'h3', port: 5672 }, username: 'n', password: 'q' }],
+      vhost: 'events',
+      heartbeatMs: 10_000,
+      retryIntervalMs: 3000,
+      reconnectSplayMs: 500,
+      oslo: { controlExchange: 'nova' },
+      notifications: undefined,
+    })
+    expect(resolve({ hosts, notificationUrl: 'rabbit://h4' }).notifications?.hosts).toMatchObject([
+      { endpoint: { host: 'h4' }, username: 'guest' },
+    ])
   })
 
   test('come from the environment, which the URL query overrides, which code overrides', () => {

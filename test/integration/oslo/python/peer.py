@@ -1,4 +1,5 @@
 """A Python service on real oslo.messaging: one command, its arguments as JSON, one JSON value per line on stdout."""
+from concurrent import futures
 import json
 import logging
 import sys
@@ -7,6 +8,7 @@ import time
 
 from oslo_config import cfg
 import oslo_messaging as om
+from oslo_messaging._drivers import impl_rabbit
 
 logging.disable(logging.CRITICAL)
 conf = cfg.CONF
@@ -55,6 +57,13 @@ class Endpoint(object):
     def note(self, ctxt, value=None):
         say(server=self.name, note=value, context=ctxt)
 
+    def counted(self, ctxt, value=None):
+        say(executed=value)
+        return value
+
+    def ignore(self, ctxt, value=None):
+        pass
+
 
 class Namespaced(object):
     target = om.Target(namespace='admin', version='2.1')
@@ -81,26 +90,60 @@ def rpc_client(transport, args):
     if 'monitor' in args:
         options['call_monitor_timeout'] = args['monitor']
     client = om.get_rpc_client(transport, target, **options)
+    pool = futures.ThreadPoolExecutor(args.get('threads', 1))
     say(ready=True)
     for line in sys.stdin:
         one = json.loads(line)
-        values = one.get('args', {})
-        if 'mebibytes' in one:
-            values = {'value': 'x' * (one['mebibytes'] << 20)}
-        started = time.time()
-        try:
-            if one['kind'] == 'call':
-                result = client.call(one.get('context', {}), one['method'], **values)
-                if 'mebibytes' in one:
-                    result = len(result)
-                say(result=result, elapsed=time.time() - started)
-            else:
-                ready = client.prepare(fanout=True) if one['kind'] == 'fanout' else client
-                ready.cast(one.get('context', {}), one['method'], **values)
-                say(result=None)
-        except Exception as error:
-            say(error=type(error).__name__, text=str(error), type=getattr(error, 'exc_type', None),
-                value=getattr(error, 'value', None), elapsed=time.time() - started)
+        if one['kind'] == 'round':
+            call_round(client, pool, one)
+        elif 'id' in one:
+            pool.submit(answer, client, one)
+        else:
+            answer(client, one)
+
+
+def answer(client, one):
+    """One request; says what came of it, with its id when many are under way."""
+    values = one.get('args', {})
+    if 'mebibytes' in one:
+        values = {'value': 'x' * (one['mebibytes'] << 20)}
+    known = {'id': one['id']} if 'id' in one else {}
+    started = time.time()
+    try:
+        if one['kind'] == 'call':
+            result = client.call(one.get('context', {}), one['method'], **values)
+            if 'mebibytes' in one:
+                result = len(result)
+            say(result=result, elapsed=time.time() - started, **known)
+        else:
+            ready = client.prepare(fanout=True) if one['kind'] == 'fanout' else client
+            ready.cast(one.get('context', {}), one['method'], **values)
+            say(result=None, **known)
+    except Exception as error:
+        say(error=type(error).__name__, text=str(error), type=getattr(error, 'exc_type', None),
+            value=getattr(error, 'value', None), elapsed=time.time() - started, **known)
+
+
+def call_round(client, pool, one):
+    """So many calls, so many at a time; says how long all and each of them took, in seconds."""
+    numbers = iter(range(one['count']))
+    lock = threading.Lock()
+    each = []
+
+    def work():
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            started = time.monotonic()
+            client.call({}, 'echo', value=number)
+            each.append(time.monotonic() - started)
+
+    started = time.monotonic()
+    for each_work in [pool.submit(work) for _ in range(one['inFlight'])]:
+        each_work.result()
+    say(elapsed=time.monotonic() - started, each=each)
 
 
 def notifier(transport, args):
@@ -143,6 +186,16 @@ def listener(transport, args):
     one.wait()
 
 
+class FirstHost(object):
+    """Stands in for `random` in the driver: every connection begins with this host."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def shuffle(self, hosts):
+        hosts.sort(key=lambda host: host.hostname != self.name)
+
+
 COMMANDS = {'rpc-server': rpc_server, 'rpc-client': rpc_client, 'notifier': notifier, 'listener': listener}
 
 
@@ -151,6 +204,8 @@ def main():
     conf([], project='interop')
     if 'control_exchange' in args:
         om.set_transport_defaults(args['control_exchange'])
+    if 'first' in args:
+        impl_rabbit.random = FirstHost(args['first'])
     get = om.get_notification_transport if command in ('notifier', 'listener') else om.get_rpc_transport
     # Options of the driver can be given in the query, before it registers them.
     COMMANDS[command](get(conf, args['url']), args)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { FakePort } from '../../../helpers/fake-port.js'
+import { FakePort, RejectedError } from '../../../helpers/fake-port.js'
 import { propertiesOf, VECTORS } from './vectors.js'
 
 const [CALL] = VECTORS
@@ -52,3 +52,15 @@ test('no more requests run at a time than allowed', async () => {
   expect(most).toBe(3)
   expect(port.sentTo(REPLY_QUEUE)).toHaveLength(20)
 })
+
+test.each(['before', 'after'] as const)(
+  'what is no request is rejected and counted, where requests are acknowledged %s',
+  async (acknowledge) => {
+    const port = new FakePort()
+    const server = await port.messaging.rpcServer({ topic: 'interop', server: 'n' }, { echo: () => 1 }, { acknowledge })
+    const broken = { ...MESSAGE, content: Buffer.from('no json') }
+    expect(() => port.deliver('interop', broken)).toThrow(RejectedError)
+    await port.deliver('interop', MESSAGE)
+    expect(server.status()).toMatchObject({ malformed: 1, handled: 1 })
+  },
+)
