@@ -27,6 +27,7 @@ const GOALS: Readonly<Record<string, Goal>> = {
   'freeze-idle': IDLE,
   'blackhole-idle': IDLE,
   'next-silent': { overLimitMs: 800 },
+  'next-silent-cold': { overLimitMs: 800 },
   'two-down': { overLimitMs: 500 },
   'all-down': { overLimitMs: LONGEST_ROUND_DELAY_MS + 2000, mayTimeOut: true },
   alarm: { staysPut: true },
@@ -55,7 +56,7 @@ export function rowDoubts(run: ClientRun): readonly string[] {
   const { notes } = run.findings
   return [
     ...(notes['connections'] === 0 ? ['nobody was connected to the node'] : []),
-    ...(run.row === 'next-silent' && notes['silentDials'] === 0 ? ['nobody tried the silent host'] : []),
+    ...(run.row === 'next-silent-cold' && notes['silentDials'] === 0 ? ['nobody tried the silent host'] : []),
     ...(run.row === 'alarm' && run.main.gap.ms < 2000 ? ['the alarm did not stop publishing'] : []),
   ]
 }

@@ -20,7 +20,9 @@ const ROWS = {
   blackhole: { fault: 'blackhole', seconds: 20 },
   'freeze-idle': { fault: 'freeze', ...IDLE },
   'blackhole-idle': { fault: 'blackhole', ...IDLE },
+  // With a connection in reserve nobody has to dial the silent host.
   'next-silent': { fault: 'kill', scene: { withSilentHost: true }, seconds: 20 },
+  'next-silent-cold': { fault: 'kill', scene: { withSilentHost: true, isCold: true }, seconds: 20 },
   'two-down': { fault: 'two-down', scene: { queueType: 'classic' }, seconds: 15 },
   'all-down': { fault: 'all-down', scene: { isTotal: true }, seconds: 75, healAfterMs: 30_000 },
   alarm: { fault: 'alarm', seconds: 16, healAfterMs: 8000 },

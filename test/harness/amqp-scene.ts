@@ -37,6 +37,8 @@ export interface AmqpSceneOptions {
   readonly queueType?: MessagePlace['queueType']
   /** Puts a host behind the first one that accepts connections and says nothing. */
   readonly withSilentHost?: boolean
+  /** Without a connection in reserve, where a client can do without: the next host has to be dialled. */
+  readonly isCold?: boolean
   /** No traffic from the fault until the client has left the node, at most for so long. */
   readonly idleMs?: number
   /** No node survives: the oracle tries all of them. */
@@ -91,12 +93,19 @@ export class AmqpScene implements Scene {
   }
 
   async open(): Promise<void> {
-    const { module, client, queueType = 'quorum', withSilentHost = false, handlerMs = 0 } = this.#options
+    const {
+      module,
+      client,
+      queueType = 'quorum',
+      withSilentHost = false,
+      isCold = false,
+      handlerMs = 0,
+    } = this.#options
     const [first = '', ...others] = hostList('rabbit')
     this.#silent = withSilentHost ? await SilentHost.start() : undefined
     const silent = this.#silent === undefined ? [] : [this.#silent.name]
     const hosts = [first, ...silent, ...others]
-    const place = { hosts, queue: this.#queue.name, queueType, isOrdered: withSilentHost }
+    const place = { hosts, queue: this.#queue.name, queueType, isOrdered: withSilentHost, isCold }
     await this.subject.open(place)
     this.#target = nodeInUse('rabbit', this.subject)
     // A queue's leader, and a classic queue, is on the node where it is declared.

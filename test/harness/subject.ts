@@ -76,6 +76,8 @@ export interface MessagePlace {
   readonly queueType: 'quorum' | 'classic'
   /** The client has to try the hosts in the order given, which it else may choose itself. */
   readonly isOrdered: boolean
+  /** The client must keep no connection in reserve. */
+  readonly isCold: boolean
 }
 
 /** A client of the cache. */

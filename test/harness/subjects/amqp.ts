@@ -30,7 +30,15 @@ export class OurAmqp implements MessageSubject {
     const { localAddress } = this
     this.#place = place
     const order = place.isOrdered ? ({ failoverStrategy: 'round-robin' } as const) : {}
-    const transport = createTransport({ hosts: place.hosts, localAddress, env: {}, ...order, ...this.#options })
+    const standby = !place.isCold
+    const transport = createTransport({
+      hosts: place.hosts,
+      localAddress,
+      env: {},
+      standby,
+      ...order,
+      ...this.#options,
+    })
     this.#transport = transport
     transport.on('failover', ({ from, to, cause, detectedMs, elapsedMs }) => {
       this.#failovers.push({ from, to, cause, detectedMs, elapsedMs, at: performance.now() })
