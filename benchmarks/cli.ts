@@ -31,11 +31,10 @@ failover: how long clients are without service, and what their callers are told
   --runs N        runs of each client with each fault; the table has the worst (1)
   --faults LIST   of none kill stop freeze blackhole reject reset partition
                   read-only desync (mysql); of amqp also freeze-idle
-                  blackhole-idle next-silent next-silent-cold two-down all-down alarm;
-                  of rpc
-                  also kill-together freeze-together, where the server is on
-                  the node that is hit (kill,freeze,blackhole; of amqp all that
-                  have a goal)
+                  blackhole-idle next-silent next-silent-cold two-down
+                  all-down alarm; of rpc also kill-together freeze-together,
+                  where the server is on the node that is hit
+                  (kill,freeze,blackhole; of amqp all that have a goal)
   --peers LIST    clients by name; 'ours' for ours, 'none' for ours alone (all)
   --seconds S     how long is looked at after the fault (15; of amqp and rpc
                   what the row takes)
