@@ -1,6 +1,7 @@
 import { ConnectionLostError } from '../core/errors.js'
 import type { DriverChannel } from './driver.js'
 import { Ending } from './ending.js'
+import type { LatestIds } from './recent-ids.js'
 
 /** Why a channel is no more. @internal */
 export interface ChannelEnd {
@@ -18,6 +19,8 @@ export interface ChannelEnd {
 export class Channel {
   readonly raw: DriverChannel
   readonly ending: Ending<ChannelEnd> = new Ending()
+  /** What was acknowledged last, as many as the broker may not have heard of; for consumers that tell copies. */
+  acknowledged: LatestIds | undefined
   /** Messages that were delivered on it. */
   deliveredCount = 0
   #unsettledCount = 0

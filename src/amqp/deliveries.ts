@@ -9,7 +9,7 @@ import type { DriverMessage } from './driver.js'
 import { FailureCounts, verdictOn } from './failures.js'
 import { mayBeDuplicate, messageId, type Message } from './message.js'
 import type { QueueMemory, Worker } from './queue-memory.js'
-import type { Id } from './recent-ids.js'
+import { LatestIds, type Id } from './recent-ids.js'
 import { offsetOf, type StreamPosition } from './stream-position.js'
 import type { ResolvedSubscription } from './subscription.js'
 
@@ -110,6 +110,7 @@ export class Deliveries implements DeliveryOwner, Worker {
   takeAway(channel: Channel, reason: Error): void {
     const isGone = (delivery: Delivery): boolean => delivery.channel === channel
     this.#drop(isGone)
+    if (channel.acknowledged !== undefined) this.#context.memory?.keep(channel.acknowledged.all())
     // What was acknowledged before is ours alone: nobody else will get it.
     if (this.#acknowledgesBefore) return
     for (const delivery of this.#running.values()) if (isGone(delivery)) delivery.message.takeAway(reason)
@@ -283,9 +284,13 @@ export class Deliveries implements DeliveryOwner, Worker {
     }
   }
 
-  #acknowledge({ channel, raw, mark }: Delivery): void {
+  #acknowledge({ channel, raw, mark, id }: Delivery): void {
     if (channel.settle(() => channel.raw.ack(raw))) {
       this.ackedCount += 1
+      if (id !== undefined && this.#context.memory !== undefined) {
+        channel.acknowledged ??= new LatestIds(this.#subscription.prefetch)
+        channel.acknowledged.add(id)
+      }
       if (mark !== undefined) this.#context.position?.finished(mark)
     } else {
       this.#countStaleAck()

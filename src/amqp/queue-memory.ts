@@ -19,11 +19,16 @@ export interface Worker {
  * A message is only taken for a copy when one of the two says that it may be one, redelivered or sent again: an id alone
  * proves nothing, publishers may use one twice. What is in work is looked for and not kept: that is needed for suspects
  * only, and ordinary messages cost one entry each.
+ *
+ * Of some messages another copy may come when thousands of others have been handled, because a frozen node still holds
+ * it: those that were sent again, and the last ones of a channel that was lost. They are kept apart, so that the others
+ * do not drive them out.
  * @internal
  */
 export class QueueMemory {
   readonly limits: MemoryLimits
   readonly #handled: RecentIds
+  readonly #kept: RecentIds
   readonly #suspects: RecentIds
   readonly #workers = new Set<Worker>()
   #unusedSince = now()
@@ -31,6 +36,7 @@ export class QueueMemory {
   constructor(limits: MemoryLimits) {
     this.limits = limits
     this.#handled = new RecentIds(limits.maxIds, limits.ttlMs)
+    this.#kept = new RecentIds(limits.maxIds, limits.ttlMs)
     this.#suspects = new RecentIds(limits.maxIds, limits.ttlMs)
   }
 
@@ -53,7 +59,7 @@ export class QueueMemory {
     if (id === undefined) return undefined
     if (isSuspect) this.#suspects.add(id)
     else if (!this.#suspects.has(id)) return undefined
-    if (this.#handled.has(id)) return 'handled'
+    if (this.#handled.has(id) || this.#kept.has(id)) return 'handled'
     for (const worker of this.#workers) {
       const found = worker.find(id)
       if (found !== undefined) return found
@@ -62,8 +68,15 @@ export class QueueMemory {
   }
 
   /** The message has been handled. */
-  remember({ id }: Delivery): void {
-    if (id !== undefined) this.#handled.add(id)
+  remember({ id, isSuspect, channel }: Delivery): void {
+    if (id === undefined) return
+    if (isSuspect || !channel.isOpen) this.#kept.add(id)
+    else this.#handled.add(id)
+  }
+
+  /** A channel was lost, and these acknowledgements with it, perhaps. */
+  keep(ids: readonly Id[]): void {
+    for (const id of ids) this.#kept.add(id)
   }
 }
 

@@ -3,6 +3,27 @@ import { now } from '../core/timing.js'
 /** A message id, or the offset of a message in a stream. @internal */
 export type Id = string | number
 
+/** The last ids that came, `max` of them. @internal */
+export class LatestIds {
+  readonly #max: number
+  readonly #ids: Id[] = []
+  #next = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  add(id: Id): void {
+    this.#ids[this.#next] = id
+    this.#next = (this.#next + 1) % this.#max
+  }
+
+  /** In no particular order. */
+  all(): readonly Id[] {
+    return this.#ids
+  }
+}
+
 /** Ids of one stretch of time, as they came. The set of them is made when somebody looks one up. */
 class Generation {
   readonly #ids: Id[] = []

@@ -51,6 +51,21 @@ describe('a message that comes twice', () => {
     expect(deliveries).toMatchObject({ duplicateCount: 1, ackedCount: 2 })
   })
 
+  test.each([
+    ['sent again, whose first copy was held by a frozen node', resent(1, 'held'), first(1, 'held'), false],
+    ['acknowledged just before its channel was lost', first(1, 'held'), redelivered(1, 'held'), true],
+  ])('%s, is not handled again, however many come between', async (_, one, other, isLost) => {
+    const handler = vi.fn<MessageHandler>()
+    const { open } = consumer(handler, undefined, { prefetch: 10 })
+    const [old, next] = [open(), open()]
+    old.accept(one)
+    if (isLost) old.raw.emit('close')
+    for (let i = 0; i < 1000; i += 1) next.accept(first(1, `m${String(i)}`))
+    next.accept(other)
+    await settle()
+    expect(handler).toHaveBeenCalledTimes(1001)
+  })
+
   test('with an id that its publisher used twice, is two messages', () => {
     const handler = vi.fn<MessageHandler>()
     const { accept } = consumer(handler).open()
