@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { InvalidOptionError } from '../core/errors.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { LONGEST_TIMER_MS, type WaitOptions } from '../core/time-limit.js'
 import type { Letter } from './entry.js'
 import { MessageTooLargeError } from './errors.js'
 import { checkExchangeType } from './queue-kind.js'
@@ -62,7 +62,6 @@ const MAX_SHORT_STRING = 255
 /** What RabbitMQ takes: a 32-bit number. */
 const MAX_EXPIRATION_MS = 4_294_967_295
 const MAX_PRIORITY = 255
-const MAX_DURATION_MS = 2_147_483_647
 
 /** Makes a message of what the caller gave; throws `InvalidOptionError`, or `TypeError` for a body that is no JSON. @internal */
 export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, options: PublishOptions): Letter {
@@ -133,8 +132,8 @@ export function checkSize(bytes: number, limits: { maxMessageBytes: number; maxO
 
 /** Refuses a limit that no timer can hold. @internal */
 export function checkWait({ timeoutMs, signal }: WaitOptions): void {
-  if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= MAX_DURATION_MS)) {
-    throw new InvalidOptionError('timeoutMs', `must be a number of milliseconds from 0 to ${MAX_DURATION_MS}`)
+  if (timeoutMs !== undefined && !(timeoutMs >= 0 && timeoutMs <= LONGEST_TIMER_MS)) {
+    throw new InvalidOptionError('timeoutMs', `must be a number of milliseconds from 0 to ${LONGEST_TIMER_MS}`)
   }
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new InvalidOptionError('signal', 'must be an AbortSignal')

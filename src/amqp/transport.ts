@@ -1,6 +1,6 @@
 import { Client } from '../core/client.js'
 import { ClosedError, InvalidOptionError, NoEndpointError, toError } from '../core/errors.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import { LONGEST_TIMER_MS, type WaitOptions } from '../core/time-limit.js'
 import { abortReason } from '../core/timing.js'
 import { Administration } from './administration.js'
 import type { ConnectionRole } from './connection.js'
@@ -43,8 +43,6 @@ import { watchConnections } from './watching.js'
 import type { ChannelOptions, RawChannel } from './with-channel.js'
 
 const DEFAULT_TIMEOUT_MS = 30_000
-/** The longest that a timer can hold: another limit ends it. */
-const MAX_DRAIN_MS = 2_147_483_647
 const NO_OPTIONS: PublishOptions = Object.freeze({})
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
@@ -313,7 +311,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
     await this.#messaging.drain()
     // Handlers first, the outbox after them: what they published before the end still goes out.
     await Promise.all([...this.#consumers].map((consumer) => consumer.close({ timeoutMs: Infinity })))
-    await Promise.all([this.#publisher.flush(), this.#notifications?.close({ timeoutMs: MAX_DRAIN_MS })])
+    await Promise.all([this.#publisher.flush(), this.#notifications?.close({ timeoutMs: LONGEST_TIMER_MS })])
     await this.#connections.finish()
   }
 

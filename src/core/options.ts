@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from './time-limit.js'
 import { readEnvironment, type Environment, type EnvironmentValue } from './environment.js'
 import { InvalidOptionError } from './errors.js'
 import type { Service } from './variables.js'
@@ -12,9 +13,6 @@ export interface CommonOptions {
   /** Another configuration section than the service's own, such as nova's `api_database`. */
   group?: string
 }
-
-/** The longest duration a timer can hold; Node fires at once beyond it. */
-const MAX_DURATION_MS = 2_147_483_647
 
 /** Bounds of a number option. @internal */
 export interface Bounds {
@@ -80,7 +78,7 @@ export class OptionReader {
   }
 
   /** A duration in milliseconds. */
-  duration(name: string, fallback: number, { min = 0, max = MAX_DURATION_MS }: Bounds = {}): number {
+  duration(name: string, fallback: number, { min = 0, max = LONGEST_TIMER_MS }: Bounds = {}): number {
     const value = this.raw(name) ?? fallback
     if (typeof value !== 'number' || !(value >= min && value <= max)) {
       throw this.problem(name, `must be a number of milliseconds from ${min} to ${max}`)

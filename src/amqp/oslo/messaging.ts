@@ -1,4 +1,4 @@
-import type { WaitOptions } from '../../core/time-limit.js'
+import { LONGEST_TIMER_MS, type WaitOptions } from '../../core/time-limit.js'
 import { Declarer } from './declarer.js'
 import type { RpcEndpoint } from './dispatcher.js'
 import type { NotificationEndpoint } from './notification-dispatcher.js'
@@ -81,7 +81,7 @@ export class Messaging {
 
   /** Lets servers and calls finish. It may stay pending: the caller bounds it. */
   async drain(): Promise<void> {
-    const services = [...this.#services].map((service) => service.close({ timeoutMs: MAX_DRAIN_MS }))
+    const services = [...this.#services].map((service) => service.close({ timeoutMs: LONGEST_TIMER_MS }))
     await Promise.all([...services, this.#client?.replies.drain()])
   }
 
@@ -107,5 +107,3 @@ export class Messaging {
     return { port: this.#port, sender: this.#sender, replies, served: new Set() }
   }
 }
-
-const MAX_DRAIN_MS = 2_147_483_647

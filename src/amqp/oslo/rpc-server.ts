@@ -1,6 +1,6 @@
 import { diagnose } from '../../core/diagnostics.js'
 import { InvalidOptionError, toError } from '../../core/errors.js'
-import type { WaitOptions } from '../../core/time-limit.js'
+import { LONGEST_TIMER_MS, type WaitOptions } from '../../core/time-limit.js'
 import { sleep } from '../../core/timing.js'
 import type { Consumer } from '../consumer.js'
 import type { Message } from '../message.js'
@@ -243,13 +243,11 @@ export class ManagedRpcServer implements RpcServer {
     const beat = { result: null, failure: null, ending: false, _msg_id: replyTo.id }
     const timer = setInterval(
       () => void this.#replies.send(replyTo.queue, beat),
-      Math.min((monitorSeconds * 1000) / 2, MAX_INTERVAL_MS),
+      Math.min((monitorSeconds * 1000) / 2, LONGEST_TIMER_MS),
     )
     return () => clearInterval(timer)
   }
 }
-
-const MAX_INTERVAL_MS = 2_147_483_647
 
 function withPing(
   port: TransportPort,
