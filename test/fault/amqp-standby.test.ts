@@ -82,6 +82,56 @@ describe('the connection that stands by', () => {
     expect(first.published.some(({ body }) => body === second.published[0]?.body)).toBe(true)
   })
 
+  test('harms no message when the broker refuses the one that goes over it', async () => {
+    const [first, second] = [await broker(), await broker()]
+    let refused = 0
+    second.behaviour.refuses = {
+      'basic.publish': { closes: 'channel', code: 404, text: "NOT_FOUND - no exchange 'e'" },
+    }
+    second.behaviour.onMethod = ({ id }) => {
+      if (id === '60,40') refused += 1
+      return false
+    }
+    const transport = await transportTo([first, second])
+    await expect.poll(() => standbyOf(transport)).toBe(second.address)
+    let count = 0
+    const publish = async (): Promise<void> => {
+      count += 1
+      await transport.publish('e', 'k', 'x', { mandatory: false })
+    }
+    await expect.poll(() => publish().then(() => refused)).toBe(1)
+    for (let i = 0; i < 100; i += 1) await publish()
+    expect(refused).toBe(1)
+    expect(first.published).toHaveLength(count)
+  })
+
+  test('is not used while its broker takes no messages, and still takes over', async () => {
+    const [first, second] = [await broker(), await broker()]
+    const transport = await transportTo([first, second], { reconnectSplayMs: 60_000 })
+    await expect.poll(() => standbyOf(transport)).toBe(second.address)
+    second.block()
+    await expect.poll(() => transport.status().connections.standby?.isBlocked).toBe(true)
+    for (let i = 0; i < 20; i += 1) await transport.publish('', 'q', 'x')
+    expect(second.published).toEqual([])
+    const isOver = new Promise<void>((resolve) => transport.once('failover', () => resolve()))
+    first.reset()
+    await isOver
+    const waiting = transport.publish('', 'q', 'y')
+    expect(transport.status().outbox.messages).toBe(1)
+    second.unblock()
+    await waiting
+    expect(second.published.map(({ body }) => body)).toEqual(['y'])
+  })
+
+  test('moves when its host is taken off the list', async () => {
+    const [first, second, third] = [await broker(), await broker(), await broker()]
+    const transport = await transportTo([first, second])
+    await expect.poll(() => standbyOf(transport)).toBe(second.address)
+    transport.setHosts([first.address, third.address])
+    await expect.poll(() => standbyOf(transport)).toBe(third.address)
+    expect(transport.status().connections.publisher.host).toBe(first.address)
+  })
+
   test('does not exist with one host, or when it is not wanted', async () => {
     const [first, second] = [await broker(), await broker()]
     const alone = await transportTo([first])

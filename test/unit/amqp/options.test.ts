@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createTransport } from '../../../src/amqp/index.js'
-import { resolveTransportOptions, type TransportOptions } from '../../../src/amqp/options.js'
+import { resolveHostList, resolveTransportOptions, type TransportOptions } from '../../../src/amqp/options.js'
 import { InvalidOptionError } from '../../../src/core/errors.js'
 
 const hosts = ['127.0.0.1:1']
@@ -188,5 +188,15 @@ describe('the options of a transport', () => {
     const url = 'rabbit://u:s3cret@h1?unknown_option=1'
     expect(() => resolve({ url })).toThrow(InvalidOptionError)
     expect(() => resolve({ url })).not.toThrow(/s3cret/)
+  })
+
+  test.each([
+    ['amqps://h1/', 5671],
+    ['amqp://h1/', 5672],
+  ])('have one port for all hosts that are given without one: %s', (url, port) => {
+    const options = resolve({ url })
+    const later = resolveHostList(['h1', 'h2', 'h3:7'], options.hosts, options.defaultPort)
+    expect(options.hosts.map(({ endpoint }) => endpoint.port)).toEqual([port])
+    expect(later.map(({ endpoint }) => endpoint.port)).toEqual([port, port, 7])
   })
 })
