@@ -58,7 +58,7 @@ export async function amqpOverhead(
       for (const inFlight of IN_FLIGHT) {
         progress(`consume, ${queue} queue, prefetch ${inFlight}`)
         const consumed = await withQueue(plain, queue, {}, (name) =>
-          consuming({ transport, plain }, name, queue, inFlight, Math.max(5, Math.round(pairs / 5))),
+          consuming({ transport, plain }, name, queue, inFlight, Math.max(5, Math.round(pairs / 3))),
         )
         results.push({ what: 'consume', queue, inFlight, ...consumed })
       }

@@ -43,7 +43,7 @@ export interface DriverPublishOptions {
   readonly mandatory: boolean
   readonly persistent: boolean
   readonly messageId: string
-  readonly headers: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, unknown>> | undefined
   readonly [property: string]: unknown
 }
 

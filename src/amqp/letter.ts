@@ -57,7 +57,6 @@ const KNOWN: ReadonlySet<string> = new Set<keyof PublishOptions>([
 ])
 /** Further routing keys (RabbitMQ, sender-selected distribution); it closes the channel for other types. */
 const ROUTING_HEADERS = ['CC', 'BCC'] as const
-const NO_HEADERS: Readonly<Record<string, unknown>> = Object.freeze({})
 const MAX_SHORT_STRING = 255
 /** What RabbitMQ takes: a 32-bit number. */
 const MAX_EXPIRATION_MS = 4_294_967_295
@@ -78,7 +77,7 @@ export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, 
       persistent: options.persistent !== false,
       messageId: messageId === undefined ? randomUUID() : shortString('messageId', messageId),
       // A copy: the message may be sent later, and again.
-      headers: headers === undefined ? NO_HEADERS : { ...headers },
+      headers: headers === undefined ? undefined : { ...headers },
       contentType: optionalString('contentType', options.contentType) ?? contentType,
       contentEncoding: Buffer.isBuffer(body) ? undefined : 'utf-8',
       correlationId: optionalString('correlationId', options.correlationId),

@@ -25,14 +25,20 @@ interface Route {
 export class WarmRoutes {
   /** By exchange and routing key, the least recent first. */
   readonly #routes = new Map<string, Route>()
+  /** The one that was found warm last: most messages go where the one before went. */
+  #latest: { readonly exchange: string; readonly routingKey: string } | undefined
   #nextAt = -Infinity
   #failures = 0
 
   /** Counts a use; true when this message should go over the connection that stands by. */
   wants(exchange: string, routingKey: string, at: number): boolean {
+    if (this.#latest?.routingKey === routingKey && this.#latest.exchange === exchange) return false
     const key = `${exchange}\0${routingKey}`
     // First, and without a change of the map: so it is for nearly all messages.
-    if (this.#routes.get(key)?.isWarm === true) return false
+    if (this.#routes.get(key)?.isWarm === true) {
+      this.#latest = { exchange, routingKey }
+      return false
+    }
     const route = this.#touch(key)
     route.uses += 1
     if (route.uses < MIN_USES || at < this.#nextAt) return false
@@ -61,6 +67,7 @@ export class WarmRoutes {
 
   /** The channel over there is another one. */
   cool(): void {
+    this.#latest = undefined
     for (const route of this.#routes.values()) route.isWarm = false
   }
 

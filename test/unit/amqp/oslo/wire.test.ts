@@ -24,7 +24,7 @@ function captured({ exchange, routingKey, content, properties }: Letter): Omit<V
     properties: {
       content_type: contentType as string,
       content_encoding: contentEncoding as string,
-      application_headers: headers,
+      application_headers: headers ?? {},
       delivery_mode: persistent ? 2 : 1,
       priority: priority as number,
       ...(expiration === undefined ? {} : { expiration: expiration as string }),
