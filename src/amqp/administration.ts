@@ -10,7 +10,8 @@ import type { Session } from './session.js'
 import type { Topology } from './topology.js'
 import { runOnChannel, type ChannelOptions } from './with-channel.js'
 
-const DEFAULT_TIMEOUT_MS = 30_000
+/** How long what the caller waits for may take, unless told otherwise. @internal */
+export const DEFAULT_TIMEOUT_MS = 30_000
 /** Consumers and publishers come first after a reconnect; what was declared has time. */
 const RESTORE_DELAY_MS = 250
 

@@ -46,6 +46,8 @@ export class Careful {
   readonly #suspicious = new Map<string, number>()
   /** Exchanges to declare that were seen to exist on a session of this transport. */
   readonly #declared = new Set<string>()
+  /** Bindings that are being restored, for exchanges that were missing. */
+  readonly #restoring = new Map<string, { readonly session: Session; readonly done: Promise<void> }>()
   #session: Session | undefined
   #lane: Lane | undefined
   #onOutcome: (outcome: Outcome) => void = () => undefined
@@ -146,6 +148,9 @@ export class Careful {
       if (failure instanceof TimeoutError) {
         this.#lane?.channel.dismiss()
         this.#putLast(entry)
+        // What was not restored now is restored before the next message.
+        const { exchange } = entry.letter
+        if (this.#suspicious.has(exchange)) this.#suspicious.set(exchange, now() + SUSPICION_MS)
         return
       }
       if (!isEntityError(failure)) {
@@ -172,12 +177,25 @@ export class Careful {
     if (this.#declared.has(exchange) || this.#topology.exchangeType(exchange) === undefined) return
     const declare = async (): Promise<void> => {
       await this.#topology.declareExchange(channel, exchange)
-      if (this.#suspicious.has(exchange)) await this.#topology.restoreBindings(session, exchange)
+      if (this.#suspicious.has(exchange)) await this.#restore(session, exchange)
     }
     const late = (elapsedMs: number): Error =>
       new TimeoutError('operation', elapsedMs, `declare exchange '${exchange}'`)
     await waitWithin(declare(), { timeoutMs: DECLARE_LIMIT_MS }, late)
     this.#declared.add(exchange)
+  }
+
+  /** What is on its way already is waited for, and not asked once more. */
+  async #restore(session: Session, exchange: string): Promise<void> {
+    let restoring = this.#restoring.get(exchange)
+    if (restoring?.session !== session) {
+      restoring = { session, done: this.#topology.restoreBindings(session, exchange) }
+      this.#restoring.set(exchange, restoring)
+    }
+    await restoring.done
+    if (this.#restoring.get(exchange) === restoring) this.#restoring.delete(exchange)
+    // It stops when the connection ends, and the next one has to begin anew.
+    if (session.ending.value !== undefined) throw session.ending.value
   }
 
   async #send(lane: Lane, entry: Entry): Promise<void> {

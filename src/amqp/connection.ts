@@ -215,6 +215,7 @@ export class Connection {
   #end(reason: Error): void {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(reason)
+    this.#rest?.abort()
     this.#reconnector.close(reason)
     this.#sessions.close(reason)
     this.#since = Date.now()
@@ -244,7 +245,7 @@ export class Connection {
 
   async #restFor(ms: number): Promise<void> {
     this.#rest = new AbortController()
-    await sleep(ms, AbortSignal.any([this.#rest.signal, this.#stop.signal])).catch(() => undefined)
+    await sleep(ms, this.#rest.signal).catch(() => undefined)
     this.#rest = undefined
   }
 

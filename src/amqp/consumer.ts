@@ -170,8 +170,8 @@ export class ManagedConsumer implements Consumer {
     const deliveries = this.#deliveries
     return Object.freeze({
       queue: this.queue,
-      state: this.#state === 'waiting' && this.#second.isActive ? 'active' : this.#state,
-      hosts: Object.freeze([...new Set(this.#subscribed.map(({ session }) => session.host.name))]),
+      state: this.#state === 'waiting' && this.#second.current !== undefined ? 'active' : this.#state,
+      hosts: Object.freeze(this.#hosts),
       delivered: deliveries.deliveredCount,
       acked: deliveries.ackedCount,
       failed: deliveries.failedCount,
@@ -238,6 +238,11 @@ export class ManagedConsumer implements Consumer {
   get #subscribed(): readonly Subscribed[] {
     const { subscribed } = this.#primary
     return subscribed === undefined ? this.#second.all() : [subscribed, ...this.#second.all()]
+  }
+
+  get #hosts(): readonly string[] {
+    const delivering = [this.#primary.subscribed, this.#second.current]
+    return [...new Set(delivering.flatMap((one) => one?.session.host.name ?? []))]
   }
 
   /** Prefetch of one subscription, if two share it. */

@@ -1,4 +1,6 @@
 import { backoffDelay } from '../core/backoff.js'
+import { ClosedError } from '../core/errors.js'
+import { waitWithin } from '../core/time-limit.js'
 import { now } from '../core/timing.js'
 import type { Channel } from './channel.js'
 import type { Session } from './session.js'
@@ -19,6 +21,8 @@ export interface SecondSubscriptionContext {
 const RETRY = Object.freeze({ initialMs: 1000, factor: 2, maxMs: 60_000 })
 /** A subscription that ends sooner counts as another failure. */
 const STABLE_AFTER_MS = 5000
+/** A broker that does not answer goes on delivering: the channel is closed without that. */
+const CANCEL_LIMIT_MS = 5000
 
 /**
  * The other subscription of a consumer, on another host.
@@ -41,9 +45,9 @@ export class SecondSubscription {
     this.#context = context
   }
 
-  /** True while messages come by it. */
-  get isActive(): boolean {
-    return this.#current !== undefined
+  /** The one that delivers. */
+  get current(): Subscribed | undefined {
+    return this.#current
   }
 
   /** All that may still deliver, or get verdicts. */
@@ -64,7 +68,7 @@ export class SecondSubscription {
     }
   }
 
-  /** Makes no further attempt. */
+  /** Makes no further attempt, and leaves it to the caller to close what there is. */
   stop(): void {
     this.#isStopped = true
     clearTimeout(this.#pause)
@@ -117,8 +121,12 @@ export class SecondSubscription {
   async #retire(former: Subscribed): Promise<void> {
     const { channel, consumerTag } = former
     this.#retiring.add(former)
-    await channel.raw.cancel(consumerTag).catch(() => undefined)
-    await channel.settled()
-    channel.dismiss()
+    const late = (): Error => new ClosedError('subscription')
+    const isCancelled = await waitWithin(channel.raw.cancel(consumerTag), { timeoutMs: CANCEL_LIMIT_MS }, late).then(
+      () => true,
+      () => false,
+    )
+    if (isCancelled) await channel.settled()
+    if (!this.#isStopped) channel.dismiss()
   }
 }

@@ -2,7 +2,7 @@ import { Client } from '../core/client.js'
 import { ClosedError, InvalidOptionError, NoEndpointError, toError } from '../core/errors.js'
 import { LONGEST_TIMER_MS, type WaitOptions } from '../core/time-limit.js'
 import { abortReason } from '../core/timing.js'
-import { Administration } from './administration.js'
+import { Administration, DEFAULT_TIMEOUT_MS } from './administration.js'
 import type { ConnectionRole } from './connection.js'
 import { Connections } from './connections.js'
 import { ManagedConsumer, type Consumer } from './consumer.js'
@@ -42,8 +42,8 @@ import { Topology } from './topology.js'
 import { watchConnections } from './watching.js'
 import type { ChannelOptions, RawChannel } from './with-channel.js'
 
-const DEFAULT_TIMEOUT_MS = 30_000
 const NO_OPTIONS: PublishOptions = Object.freeze({})
+
 /**
  * Publishes to a RabbitMQ cluster and consumes from it, and goes on when the node in use crashes, freezes or is cut off.
  *
@@ -93,15 +93,8 @@ export class AmqpTransport extends Client<AmqpEvents> {
     })
     this.#messaging = new Messaging(this.#port())
     this.#administration = new Administration(this.#topology, this.#connections, () => this.whyUnusable())
-    this.#liveness = watchConnections(
-      this.#connections,
-      {
-        consumers: this.#consumers,
-        isPublishing: () => this.#publisher.isWaiting,
-        isCalling: () => this.#messaging.isExpecting,
-      },
-      options.heartbeatMs,
-    )
+    const work = { consumers: this.#consumers, publisher: this.#publisher, messaging: this.#messaging }
+    this.#liveness = watchConnections(this.#connections, work, options.heartbeatMs)
     this.#liveness.start()
     this.#connections.start()
   }

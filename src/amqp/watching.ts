@@ -6,21 +6,21 @@ import type { Session } from './session.js'
 /** Who may wait for the broker. @internal */
 export interface WatchedWork {
   readonly consumers: Iterable<ManagedConsumer>
-  /** True while a confirmation is due on the connection that publishes. */
-  readonly isPublishing: () => boolean
-  /** True while a reply to a call is due on the connection that consumes. */
-  readonly isCalling: () => boolean
+  /** Waits for confirmations, on the connection that publishes. */
+  readonly publisher: { readonly isWaiting: boolean }
+  /** Expects replies to calls, on the connection that consumes. */
+  readonly messaging: { readonly isExpecting: boolean }
 }
 
 /** Watches over a transport's connections. @internal */
 export function watchConnections(
   { publisher, consumer, standby }: Connections,
-  { consumers, isPublishing, isCalling }: WatchedWork,
+  work: WatchedWork,
   heartbeatMs: number,
 ): Liveness {
-  const isConsuming = (session: Session): boolean => [...consumers].some((one) => one.isExpecting(session))
+  const isConsuming = (session: Session): boolean => [...work.consumers].some((one) => one.isExpecting(session))
   const onAnswered = (session: Session): void => {
-    for (const one of consumers) one.reassure(session)
+    for (const one of work.consumers) one.reassure(session)
   }
   const watch = (connection: typeof publisher, isWaiting: (session: Session) => boolean) => ({
     session: () => connection.session,
@@ -29,8 +29,8 @@ export function watchConnections(
   })
   return new Liveness(
     [
-      watch(publisher, (session) => isPublishing() || isConsuming(session)),
-      watch(consumer, (session) => isCalling() || isConsuming(session)),
+      watch(publisher, (session) => work.publisher.isWaiting || isConsuming(session)),
+      watch(consumer, (session) => work.messaging.isExpecting || isConsuming(session)),
       watch(standby, isConsuming),
     ],
     heartbeatMs,

@@ -1,6 +1,7 @@
 /** One of the processes that consume: tells its parent what it handles, until that says stop, or is gone. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { connections } from './connections.js'
+import type { ProgramAnswer, ProgramOrder } from './forked-program.js'
 import { monotonicMs, onSharedClock } from './monotonic.js'
 import { inWords } from './recorder.js'
 import type { MessagePlace, MessageSubject, ReportedFailover } from './subject.js'
@@ -19,14 +20,14 @@ export interface ConsumerRequest {
   readonly handlerMs: number
 }
 
-/** What the parent says. */
-export type ConsumerOrder = 'report' | 'stop'
-
 /** What the parent is told. Times are those of the shared clock. */
-export type ConsumerAnswer =
-  | { readonly about: 'open'; readonly error?: string }
-  | { readonly about: 'handled'; readonly messages: readonly (readonly [id: string, at: number])[] }
-  | { readonly about: 'report'; readonly report: ConsumerReport }
+export type ConsumerAnswer = ProgramAnswer<ConsumerReport> | ConsumerNews
+
+/** What was handed to the application. */
+export interface ConsumerNews {
+  readonly about: 'handled'
+  readonly messages: readonly (readonly [id: string, at: number])[]
+}
 
 /** How it went. */
 export interface ConsumerReport {
@@ -51,7 +52,7 @@ let handled: [id: string, at: number][] = []
 let subject: MessageSubject | undefined
 
 setInterval(flush, TELL_EVERY_MS)
-process.on('message', (order: ConsumerOrder) => void (order === 'report' ? report() : stop()))
+process.on('message', (order: ProgramOrder) => void (order === 'report' ? report() : stop()))
 try {
   subject = await openSubject()
   await tell({ about: 'open' })

@@ -1,6 +1,7 @@
 /** Serves the method `counted`, which answers what it is given, and tells its parent what it was given. */
 import { subscribe } from 'node:diagnostics_channel'
 import { createTransport, type RpcServer, type TransportOptions } from '../../src/amqp/index.js'
+import type { ProgramAnswer } from './forked-program.js'
 import { inWords } from './recorder.js'
 import { watchUnhandled } from './unhandled.js'
 
@@ -16,10 +17,13 @@ export interface EchoRequest {
 }
 
 /** What the parent is told. */
-export type EchoAnswer =
-  | { readonly about: 'open'; readonly error?: string }
-  | { readonly about: 'executed'; readonly values: readonly unknown[] }
-  | { readonly about: 'report'; readonly report: EchoReport }
+export type EchoAnswer = ProgramAnswer<EchoReport> | EchoNews
+
+/** What requests brought. */
+export interface EchoNews {
+  readonly about: 'executed'
+  readonly values: readonly unknown[]
+}
 
 /** How it went. */
 export interface EchoReport {

@@ -280,6 +280,34 @@ describe('a consumer with a connection that stands by', () => {
     expect(made.broker.subscribed).toHaveLength(before + 1)
   })
 
+  test('has given its acknowledgements when it is closed, also by a subscription that has moved', async () => {
+    let finish: (() => void) | undefined
+    const second = await start({}, () => new Promise<void>((resolve) => (finish = resolve)))
+    const [former] = second.subscribed as [StubChannel]
+    former.onMessage?.(stubDelivery(1))
+    standBy('h3')
+    await settled()
+    let answer: (() => void) | undefined
+    former.close = () => new Promise((resolve) => (answer = resolve))
+    let isClosed = false
+    const closed = consumer.close().then(() => (isClosed = true))
+    finish?.()
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(former.acked.map(({ fields }) => fields.deliveryTag)).toEqual([1])
+    expect(isClosed).toBe(false)
+    answer?.()
+    await closed
+  })
+
+  test('closes a channel whose cancellation is not answered', async () => {
+    const second = await start()
+    const [former] = second.subscribed
+    if (former !== undefined) former.cancel = () => new Promise(() => undefined)
+    standBy('h3')
+    await vi.advanceTimersByTimeAsync(6000)
+    expect(former?.closeCount).toBe(1)
+  })
+
   test('gives back on both hosts what was not handled, when it is closed', async () => {
     const second = await start({ concurrency: 2 }, () => new Promise<void>(() => undefined))
     for (const one of [broker, second]) {
