@@ -186,7 +186,8 @@ export class Connection {
     if (session !== undefined && !this.#hosts.has(session.host)) {
       session.cut(new ConnectionLostError(session.host.name, 'the host was removed from the list'))
     }
-    this.hurry()
+    this.#rest?.abort()
+    this.#reconnector.renew()
   }
 
   /** Ends the connection and the attempts, at once. */

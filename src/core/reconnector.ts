@@ -62,9 +62,15 @@ export class Reconnector<H extends { readonly endpoint: Endpoint }, C> {
     this.#connectedAt = now()
   }
 
-  /** Ends the pause between two rounds: the hosts are others now. */
+  /** Ends the pause between two rounds. */
   hurry(): void {
     this.#pause?.abort()
+  }
+
+  /** The hosts are others now: ends the pause, and a connection that was short because of that earns none. */
+  renew(): void {
+    this.#connectedAt = -Infinity
+    this.hurry()
   }
 
   /** Ends the loop; a running `connect()` rejects with `ClosedError`. */

@@ -164,6 +164,15 @@ describe('Reconnector', () => {
     expect(dials).toHaveLength(7)
   })
 
+  test('a connection that was short because its host left the list earns no pause', async () => {
+    const { reconnector, dials } = network({ order: () => [a] })
+    for (let i = 0; i < 4; i += 1) {
+      await settled(reconnector.connect(), 100)
+      reconnector.renew()
+    }
+    expect(dials).toHaveLength(4)
+  })
+
   test('gives up a host that takes longer than connectTimeoutMs, though its driver ignores the signal', async () => {
     const late: (() => void)[] = []
     const { reconnector, discard, onAttemptFailed } = network(
