@@ -32,8 +32,8 @@ export function isQueueGone(error: unknown): boolean {
 }
 
 /**
- * True when waiting may mend the failure: the node that has the queue is down, or another owner still holds it. It does
- * not mend what amqplib cannot encode (`TypeError`).
+ * True when waiting may mend the failure: the node that has the queue is down, another owner still holds it, or the node
+ * has not started its replica of a stream that was just made. It does not mend what amqplib cannot encode (`TypeError`).
  * @internal
  */
 export function isTemporary(error: unknown): boolean {
@@ -41,7 +41,9 @@ export function isTemporary(error: unknown): boolean {
   if (!isEntityError(error)) return true
   return (
     replyCode(error) === 405 ||
-    /home node .* (is down|inaccessible)|is down or inaccessible|timed?.?out/i.test((error as Error).message)
+    /home node .* (is down|inaccessible)|is down or inaccessible|does not have a replica|timed?.?out/i.test(
+      (error as Error).message,
+    )
   )
 }
 

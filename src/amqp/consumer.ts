@@ -14,7 +14,10 @@ import { Subscriber, type Subscribed } from './subscriber.js'
 import type { ResolvedSubscription } from './subscription.js'
 import type { Topology } from './topology.js'
 
-/** State of a consumer: `waiting` for a connection, or for the queue to be usable again. */
+/**
+ * State of a consumer: `waiting` for a connection, or for the queue to be usable again. One that is `redundant` may get
+ * messages over another host meanwhile, see `hosts`.
+ */
 export type ConsumerState = 'waiting' | 'active' | 'closing' | 'closed'
 
 /** One consumer's figures. */
@@ -170,7 +173,7 @@ export class ManagedConsumer implements Consumer {
     const deliveries = this.#deliveries
     return Object.freeze({
       queue: this.queue,
-      state: this.#state === 'waiting' && this.#second.current !== undefined ? 'active' : this.#state,
+      state: this.#state,
       hosts: Object.freeze(this.#hosts),
       delivered: deliveries.deliveredCount,
       acked: deliveries.ackedCount,

@@ -37,6 +37,12 @@ describe('errors of the broker', () => {
     expect(isTemporary(closed(404, "NOT_FOUND - no queue 'q' in vhost '/'"))).toBe(false)
   })
 
+  test('tell a node whose replica of a stream is not there yet from a queue of another kind', () => {
+    const early = "PRECONDITION_FAILED - queue 'queue 's' in vhost '/'' does not have a replica on the local node"
+    const other = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 's' in vhost '/'"
+    expect([early, other].map((text) => isTemporary(closed(406, text)))).toEqual([true, false])
+  })
+
   test.each([
     ["NOT_FOUND - no exchange 'nope' in vhost '/'", 404, 'nope'],
     ["ACCESS_REFUSED - access to exchange 'secret' in vhost '/' refused for user 'u'", 403, 'secret'],

@@ -219,7 +219,7 @@ describe('a consumer with a connection that stands by', () => {
     lost.cut(new ConnectionLostError('h1:5672', 'frozen'))
     const other = standBy('h3')
     await vi.advanceTimersByTimeAsync(5000)
-    expect(consumer.status()).toMatchObject({ state: 'active', hosts: ['h2:5672'] })
+    expect(consumer.status()).toMatchObject({ state: 'waiting', hosts: ['h2:5672'] })
     expect(other.subscribed).toEqual([])
     second.subscribed[0]?.onMessage?.(stubDelivery(7))
     expect(second.subscribed[0]?.acked).toHaveLength(1)
