@@ -28,8 +28,12 @@ export class Channel {
   #unheardCount = 0
   #onSettled: (() => void) | undefined
 
-  constructor(raw: DriverChannel, hostName: string) {
+  /** Call it when one of many messages or acknowledgements is sent. */
+  readonly gather: () => void
+
+  constructor(raw: DriverChannel, hostName: string, gather: () => void) {
     this.raw = raw
+    this.gather = gather
     raw.on('error', (error) => this.ending.come({ error, isRefusal: true }))
     raw.on('close', () =>
       this.ending.come({ error: new ConnectionLostError(hostName, 'the channel was closed'), isRefusal: false }),
@@ -61,6 +65,7 @@ export class Channel {
   settle(run: () => void): boolean {
     if (!this.isOpen || !this.attempt(run)) return false
     this.#unsettledCount -= 1
+    if (this.#unsettledCount > 0) this.gather()
     this.#unheardCount += 1
     if (this.#unsettledCount === 0) this.#onSettled?.()
     return true

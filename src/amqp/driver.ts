@@ -101,7 +101,7 @@ export interface DriverConnection {
   /** The raw TCP socket, also under TLS. */
   readonly socket: Socket
   /** What AMQP's bytes go through: the socket, or the TLS on it. */
-  readonly traffic: Pick<Socket, 'bytesRead' | 'bytesWritten' | 'writableLength'>
+  readonly traffic: Pick<Socket, 'bytesRead' | 'bytesWritten' | 'writableLength' | 'cork' | 'uncork'>
   /** True from the handshake on, if the broker was short of memory or disk already. */
   readonly isBlocked: boolean
   on(event: 'error', listener: (error: Error) => void): void
@@ -129,6 +129,8 @@ export interface DriverTarget {
 }
 
 const KEEP_ALIVE_DELAY_MS = 10_000
+/** Beyond Node's 16 KiB, or frames that are gathered would stop amqplib until they are written. */
+const WRITE_BUFFER_BYTES = 512 * 1024
 
 /**
  * Opens one connection; aborting `signal` ends the handshake, by reset.
@@ -205,6 +207,7 @@ function options({ localAddress, connectionName }: DriverTarget): object {
     noDelay: true,
     keepAlive: true,
     keepAliveDelay: KEEP_ALIVE_DELAY_MS,
+    writableHighWaterMark: WRITE_BUFFER_BYTES,
     clientProperties: { connection_name: connectionName },
     ...(localAddress === undefined ? {} : { localAddress }),
   }

@@ -1,7 +1,7 @@
 import type { Deadline, Deadlines } from '../core/deadlines.js'
 import { TimeoutError } from '../core/errors.js'
 import type { Place } from '../core/linked-list.js'
-import type { WaitOptions } from '../core/time-limit.js'
+import type { WaitBounds } from '../core/time-limit.js'
 import { abortReason, now, onAbort } from '../core/timing.js'
 import type { DriverPublishOptions } from './driver.js'
 import {
@@ -25,7 +25,7 @@ export interface Letter {
 }
 
 /** How long a caller waits. @internal */
-export interface Wait extends WaitOptions {
+export interface Wait extends WaitBounds {
   readonly timeoutMs: number
 }
 

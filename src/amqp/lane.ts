@@ -121,6 +121,7 @@ export class Lane {
     entry.sent()
     if (this.#inFlight.size === 0) this.#answeredAt = entry.sentAt
     this.#inFlight.add(entry)
+    if (this.#inFlight.size > 1) this.channel.gather()
   }
 
   #settle({ deliveryTag, multiple }: DriverConfirm, verdict: (entry: Entry) => void): void {

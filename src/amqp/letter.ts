@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { InvalidOptionError } from '../core/errors.js'
 import { LONGEST_TIMER_MS, type WaitOptions } from '../core/time-limit.js'
 import type { Letter } from './entry.js'
 import { MessageTooLargeError } from './errors.js'
+import { newMessageId } from './message-ids.js'
 import { checkExchangeType } from './queue-kind.js'
 import type { ExchangeType } from './topology.js'
 
@@ -18,7 +18,7 @@ export interface PublishOptions extends WaitOptions {
   readonly persistent?: boolean
   /** Declares the exchange (durable) with this type before the first message to it. Without it the exchange has to exist. */
   readonly exchangeType?: ExchangeType
-  /** Kept over repetitions, so that consumers can tell copies. @default a random UUID */
+  /** Kept over repetitions, so that consumers can tell copies. @default a random one */
   readonly messageId?: string
   readonly headers?: Readonly<Record<string, unknown>>
   /** @default 'application/octet-stream', 'text/plain' or 'application/json', by the body */
@@ -75,7 +75,7 @@ export function toLetter(exchange: unknown, routingKey: unknown, body: unknown, 
     properties: {
       mandatory: options.mandatory ?? exchange === '',
       persistent: options.persistent !== false,
-      messageId: messageId === undefined ? randomUUID() : shortString('messageId', messageId),
+      messageId: messageId === undefined ? newMessageId() : shortString('messageId', messageId),
       // A copy: the message may be sent later, and again.
       headers: headers === undefined ? undefined : { ...headers },
       contentType: optionalString('contentType', options.contentType) ?? contentType,

@@ -337,7 +337,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       assertOpen: () => this.assertOpen(),
       publish: async (letter, wait) => {
         checkSize(letter.content.length, this.#options)
-        await this.#publisher.publish(letter, wait, this.#options.overflow === 'wait')
+        return this.#publisher.publish(letter, wait, this.#options.overflow === 'wait')
       },
       session: (signal) => this.#connections.publisher.next(signal),
       sessionBeside: (session, signal) => this.#connections.consumer.openBeside(session, signal),

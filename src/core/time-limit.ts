@@ -1,4 +1,4 @@
-import { abortReason, now, onAbort } from './timing.js'
+import { abortReason, now, onAbort, type Signal } from './timing.js'
 
 /** Lateness that a healthy event loop shows under load; anything above is taken for a stall of our own. @internal */
 export const TOLERATED_LATENESS_MS = 20
@@ -68,6 +68,12 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** How a wait within the package may end. @internal */
+export interface WaitBounds {
+  readonly timeoutMs?: number | undefined
+  readonly signal?: Signal | undefined
+}
+
 /** Throws the reason of a signal that was aborted before the call. @internal */
 export function assertWanted({ signal }: WaitOptions): void {
   if (signal?.aborted === true) throw abortReason(signal)
@@ -88,7 +94,7 @@ export function remaining(limits: WaitOptions, startedAt: number): WaitOptions {
  */
 export async function waitWithin<T>(
   work: Promise<T>,
-  options: WaitOptions,
+  options: WaitBounds,
   onTimeout: (elapsedMs: number) => Error,
   onAbandoned?: (reason: Error) => void,
 ): Promise<T> {
@@ -113,7 +119,7 @@ export async function waitWithin<T>(
     }
     const limit =
       timeoutMs === undefined ? undefined : new TimeLimit(timeoutMs, () => abandon(onTimeout(now() - startedAt)))
-    const forget = onAbort(signal, () => abandon(abortReason(signal as AbortSignal)))
+    const forget = onAbort(signal, () => abandon(abortReason(signal as Signal)))
     work.then(
       (value) => {
         finish()

@@ -1,4 +1,8 @@
 import { setMaxListeners } from 'node:events'
+import { Stop } from './stop.js'
+
+/** What may end a wait. @internal */
+export type Signal = AbortSignal | Stop
 
 /** Milliseconds of a clock that never jumps; only differences mean anything. @internal */
 export function now(): number {
@@ -6,7 +10,7 @@ export function now(): number {
 }
 
 /** The reason of an aborted signal as an Error. @internal */
-export function abortReason(signal: AbortSignal): Error {
+export function abortReason(signal: Signal): Error {
   const reason: unknown = signal.reason
   return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
 }
@@ -16,8 +20,9 @@ export function abortReason(signal: AbortSignal): Error {
  *
  * One signal may end any number of calls, of which Node would warn on the console. @internal
  */
-export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+export function onAbort(signal: Signal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => undefined
+  if (signal instanceof Stop) return signal.on(listener)
   setMaxListeners(0, signal)
   signal.addEventListener('abort', listener, { once: true })
   return () => signal.removeEventListener('abort', listener)
@@ -59,7 +64,7 @@ export class Deferred<T> {
  * Uses the global `setTimeout`, because fake timers reach neither `node:timers/promises` nor `AbortSignal.timeout`.
  * @internal
  */
-export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+export async function sleep(ms: number, signal?: Signal): Promise<void> {
   if (signal?.aborted === true) throw abortReason(signal)
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -68,7 +73,7 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     }, ms)
     const forget = onAbort(signal, () => {
       clearTimeout(timer)
-      reject(abortReason(signal as AbortSignal))
+      reject(abortReason(signal as Signal))
     })
   })
 }

@@ -97,6 +97,8 @@ export class StubConnection extends EventEmitter implements DriverConnection {
       destroyed: false,
       connecting: false,
       destroy,
+      cork: () => undefined,
+      uncork: () => undefined,
     }) as unknown as Socket
     for (const name of ['bytesRead', 'bytesWritten', 'writableLength'] as const) {
       Object.defineProperty(this.socket, name, { get: () => this.bytes[name] })

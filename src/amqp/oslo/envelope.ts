@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { compress, decompress, type Compression } from './compression.js'
 import { parseJson } from './json-parser.js'
 import { writeJson } from './json-writer.js'
@@ -86,9 +87,12 @@ function understand(text: string): Decoded {
 }
 
 function toText(content: Buffer, headers: Readonly<Record<string, unknown>>): string {
+  let body: Buffer
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(decompress(content, headers))
+    body = decompress(content, headers)
   } catch (error) {
     throw new MalformedMessageError('its body cannot be read', error)
   }
+  if (!isUtf8(body)) throw new MalformedMessageError('its body is not utf-8')
+  return body.toString('utf8')
 }

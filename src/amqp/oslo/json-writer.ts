@@ -1,6 +1,15 @@
 /** Outside of what Python leaves as it is with `ensure_ascii`. */
 const NOT_PRINTABLE_ASCII = /[^ -~]/g
 
+/** A part of a message that has been written already, by {@link writeJson}. @internal */
+export class JsonText {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
 /**
  * Writes JSON as Python's `json.dumps` does: `", "` and `": "` between, everything beyond ASCII escaped, `NaN` and
  * `Infinity` as bare words, bigints as integers of any size.
@@ -32,6 +41,7 @@ function write(given: unknown, key: string, above: object[]): string | undefined
 }
 
 function writeObject(value: object, above: object[]): string {
+  if (value instanceof JsonText) return value.text
   if (above.includes(value)) throw new TypeError('the value holds itself')
   above.push(value)
   const text = Array.isArray(value)

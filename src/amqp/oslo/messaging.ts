@@ -1,3 +1,4 @@
+import { Deadlines } from '../../core/deadlines.js'
 import { LONGEST_TIMER_MS, type WaitOptions } from '../../core/time-limit.js'
 import { Declarer } from './declarer.js'
 import type { RpcEndpoint } from './dispatcher.js'
@@ -104,6 +105,6 @@ export class Messaging {
     const replies = new Replies(this.#port, this.#declarer)
     // Before the first call, so that it waits for nothing that a fault could make slow.
     replies.ready().catch(() => undefined)
-    return { port: this.#port, sender: this.#sender, replies, served: new Set() }
+    return { port: this.#port, sender: this.#sender, replies, deadlines: new Deadlines(), served: new Set() }
   }
 }

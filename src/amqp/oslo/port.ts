@@ -1,7 +1,7 @@
 import type { WaitOptions } from '../../core/time-limit.js'
 import type { Consumer } from '../consumer.js'
 import type { MessageHandler } from '../deliveries.js'
-import type { Letter } from '../entry.js'
+import type { Letter, Wait } from '../entry.js'
 import type { Session } from '../session.js'
 import type { ResolvedSubscription } from '../subscription.js'
 import type { OnMismatch } from './declarer.js'
@@ -14,7 +14,7 @@ export interface TransportPort {
   readonly prefetch: number
   /** Throws `ClosedError` unless new work is welcome. */
   readonly assertOpen: () => void
-  readonly publish: (letter: Letter, wait: WaitOptions & { readonly timeoutMs: number }) => Promise<void>
+  readonly publish: (letter: Letter, wait: Wait) => Promise<void>
   /** The connection that publishes, as soon as there is one. */
   readonly session: (signal: AbortSignal) => Promise<Session>
   /** A connection to another host than that of `session`, for the caller to close, if one answers. */

@@ -23,6 +23,7 @@ export class Replies {
   readonly #queue: QueueSpec
   readonly #calls = new Map<string, RpcCall>()
   #consumer: Promise<Consumer> | undefined
+  #isReady = false
   readonly #whenIdle: (() => void)[] = []
 
   constructor(port: TransportPort, declarer: Declarer) {
@@ -38,6 +39,11 @@ export class Replies {
   /** True while a reply is due. */
   get isExpecting(): boolean {
     return this.#calls.size > 0
+  }
+
+  /** True when replies can arrive. */
+  get isReady(): boolean {
+    return this.#isReady
   }
 
   /** Resolves when replies can arrive. A refusal of the broker is tried again by the next who asks. */
@@ -85,9 +91,10 @@ export class Replies {
       this.#port,
     )
     try {
-      return await this.#port.consume({ ...subscription, onSubscribed }, (message) => this.#accept(message), {
-        timeoutMs: undefined,
-      })
+      const accept = (message: Message): void => this.#accept(message)
+      const consumer = await this.#port.consume({ ...subscription, onSubscribed }, accept, { timeoutMs: undefined })
+      this.#isReady = true
+      return consumer
     } catch (error) {
       this.#consumer = undefined
       throw error

@@ -21,7 +21,7 @@ export class ReplySender {
   readonly #signal: AbortSignal
   readonly #obsolete = new Map<string, number>()
 
-  /** `signal` ends the attempts. */
+  /** `signal` ends the attempts; what has been given to the outbox still goes out. */
   constructor(port: TransportPort, signal: AbortSignal) {
     this.#port = port
     this.#signal = signal
@@ -39,10 +39,9 @@ export class ReplySender {
         { to: undefined, routingKey: queue, payload, id, mandatory: true, isRepeatable: true },
         this.#port,
       )
-      for (;;) {
-        const leftMs = Math.max(1, limitMs - (now() - startedAt))
+      for (let leftMs = limitMs; ; leftMs = Math.max(1, limitMs - (now() - startedAt))) {
         try {
-          await this.#port.publish(letter, { timeoutMs: leftMs, signal: this.#signal })
+          await this.#port.publish(letter, { timeoutMs: leftMs })
           return
         } catch (error) {
           if (!(error instanceof UnroutableError) || now() - startedAt >= limitMs) throw error

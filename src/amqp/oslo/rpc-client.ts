@@ -1,6 +1,8 @@
 import { InvalidOptionError } from '../../core/errors.js'
+import type { Deadlines } from '../../core/deadlines.js'
 import { waitWithin, type WaitOptions } from '../../core/time-limit.js'
 import { abortReason } from '../../core/timing.js'
+import type { Wait } from '../entry.js'
 import { UnroutableError } from '../errors.js'
 import { checkWait } from '../letter.js'
 import { packContext, type RequestContext } from './context.js'
@@ -48,6 +50,7 @@ export interface RpcClientContext {
   readonly port: TransportPort
   readonly sender: Sender
   readonly replies: Replies
+  readonly deadlines: Deadlines
   /** Topics and servers that took a request before. */
   readonly served: Set<string>
 }
@@ -97,17 +100,18 @@ export class RpcClient {
     args: Readonly<Record<string, unknown>> = {},
     options: RequestOptions = {},
   ): Promise<unknown> {
-    const { port, replies, served } = this.#context
+    const { port, replies, deadlines, served } = this.#context
     this.#check(method, args, options)
     if (this.#target.fanout === true) throw new InvalidOptionError('fanout', 'has no reply: use cast()')
     const { callMonitorTimeoutMs: monitorTimeoutMs } = this.#options
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? port.options.rpcResponseTimeoutMs
     const id = newId()
-    const out = this.#outgoing(context, method, args, options, {
+    const replyFields = {
       _msg_id: id,
       _reply_q: replies.queue,
       _timeout: monitorTimeoutMs === undefined ? null : monitorTimeoutMs / 1000,
-    })
+    }
+    const out = this.#outgoing(context, method, args, options, replyFields, timeoutMs)
     const what = this.#describe(method)
     const call = new RpcCall({
       id,
@@ -115,11 +119,12 @@ export class RpcClient {
       timeoutMs,
       monitorTimeoutMs,
       signal: options.signal,
+      deadlines,
       bigIntegers: port.options.bigIntegers,
-      send: async (attempt, signal) => {
+      send: async (attempt, stop) => {
         // The queue is for all calls: the end of one does not end its making, only the wait for it.
-        await waitWithin(replies.ready(), { signal }, () => abortReason(signal))
-        await this.#send({ ...out, expirationMs: timeoutMs }, { timeoutMs: 2 * timeoutMs + 1000, signal }, attempt)
+        if (!replies.isReady) await waitWithin(replies.ready(), { signal: stop }, () => abortReason(stop))
+        await this.#send(out, { timeoutMs: 2 * timeoutMs + 1000, signal: stop }, attempt)
       },
       isIdempotent: options.idempotent === true,
       wasServed: () => served.has(out.routingKey),
@@ -160,7 +165,7 @@ export class RpcClient {
     await this.prepare({ fanout: true, server: undefined }).cast(context, method, args, options)
   }
 
-  async #send(out: Outgoing, wait: WaitOptions & { readonly timeoutMs: number }, attempt = 1): Promise<void> {
+  async #send(out: Outgoing, wait: Wait, attempt = 1): Promise<void> {
     const { sender, port, served } = this.#context
     await sender.send(out, wait, toLetter(out, port, attempt))
     if (served.size >= MAX_SERVED) served.clear()
@@ -188,6 +193,7 @@ export class RpcClient {
     args: Readonly<Record<string, unknown>>,
     { idempotent = false }: RequestOptions,
     replyFields: Payload,
+    expirationMs?: number,
   ): Outgoing {
     const { topic, server, fanout, exchange, version, namespace } = this.#target
     const { options } = this.#context.port
@@ -209,6 +215,7 @@ export class RpcClient {
       id,
       mandatory: !isFanout,
       isRepeatable: idempotent,
+      expirationMs,
     }
   }
 

@@ -10,7 +10,7 @@ import { Dispatcher, type RpcEndpoint } from './dispatcher.js'
 import { decode } from './envelope.js'
 import { ExpectedError, UnsafeIntegerError } from './errors.js'
 import { writeFailure } from './failure.js'
-import { writeJson } from './json-writer.js'
+import { JsonText, writeJson } from './json-writer.js'
 import { Limiter } from './limiter.js'
 import type { TransportPort } from './port.js'
 import { fanoutQueue, isStream, sharedQueue, topicExchange, type QueueSpec } from './queues.js'
@@ -220,8 +220,8 @@ export class ManagedRpcServer implements RpcServer {
       const method = this.#dispatcher.find(request)
       const { unsafeInteger } = request
       if (unsafeInteger !== undefined && !this.#port.options.bigIntegers) throw new UnsafeIntegerError(unsafeInteger)
-      const result = (await method(request.context, request.args)) ?? null
-      return { reply: { result, failure: null }, bytes: writeJson(result).length }
+      const text = writeJson((await method(request.context, request.args)) ?? null)
+      return { reply: { result: new JsonText(text), failure: null }, bytes: text.length }
     } catch (error) {
       const failure = this.#fail(request, error)
       return { reply: { result: null, failure }, bytes: failure.length }

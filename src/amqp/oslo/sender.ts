@@ -1,9 +1,9 @@
 import { backoffDelay } from '../../core/backoff.js'
 import { TimeoutError } from '../../core/errors.js'
-import { remaining, waitWithin, type WaitOptions } from '../../core/time-limit.js'
+import { waitWithin } from '../../core/time-limit.js'
 import { now, sleep } from '../../core/timing.js'
 import { isEntityError, replyCode } from '../classify.js'
-import { ATTEMPT_HEADER, type Letter } from '../entry.js'
+import { ATTEMPT_HEADER, type Letter, type Wait } from '../entry.js'
 import { QueueKindError, UnroutableError } from '../errors.js'
 import type { Session } from '../session.js'
 import type { Declarer } from './declarer.js'
@@ -56,7 +56,8 @@ export function toLetter(out: Outgoing, port: TransportPort, attempt = 1): Lette
 export class Sender {
   readonly #port: TransportPort
   readonly #declarer: Declarer
-  readonly #declared = new Map<string, Promise<void>>()
+  /** What exists, or is being made. */
+  readonly #declared = new Map<string, Promise<void> | 'done'>()
 
   constructor(port: TransportPort, declarer: Declarer) {
     this.#port = port
@@ -64,43 +65,42 @@ export class Sender {
   }
 
   /** Resolves when the broker confirmed the message; rejects as `publish` does. */
-  async send(
-    out: Outgoing,
-    wait: WaitOptions & { readonly timeoutMs: number },
-    letter: Letter = toLetter(out, this.#port),
-  ): Promise<void> {
+  async send(out: Outgoing, wait: Wait, letter: Letter = toLetter(out, this.#port)): Promise<void> {
     const startedAt = now()
-    const left = (): WaitOptions & { timeoutMs: number } =>
-      ({
-        timeoutMs: wait.timeoutMs,
-        ...remaining(wait, startedAt),
-      }) as WaitOptions & { timeoutMs: number }
-    await this.#prepare(out, left())
+    const key = keyOf(out)
     try {
-      await this.#port.publish(letter, left())
+      await this.#sendOnce(out, letter, key, wait)
     } catch (error) {
-      if (!isMissing(out, error)) throw error
-      this.#declared.delete(keyOf(out) as string)
-      await this.#prepare(out, left())
-      await this.#port.publish(letter, left())
+      if (key === undefined || !isMissing(out, error)) throw error
+      this.#declared.delete(key)
+      const leftMs = Math.max(1, wait.timeoutMs - (now() - startedAt))
+      await this.#sendOnce(out, letter, key, { ...wait, timeoutMs: leftMs })
     }
   }
 
-  async #prepare(out: Outgoing, wait: WaitOptions): Promise<void> {
-    const key = keyOf(out)
-    if (key === undefined) return
-    let work = this.#declared.get(key)
-    if (work === undefined) {
-      if (this.#declared.size >= MAX_DECLARED) this.#declared.clear()
-      work = this.#declare(out)
-      this.#declared.set(key, work)
-      work.catch(() => this.#declared.delete(key))
+  async #sendOnce(out: Outgoing, letter: Letter, key: string | undefined, wait: Wait): Promise<void> {
+    const declaring = key === undefined ? 'done' : (this.#declared.get(key) ?? this.#startDeclaring(out, key))
+    let { timeoutMs } = wait
+    if (declaring !== 'done') {
+      const startedAt = now()
+      const late = (elapsedMs: number): Error =>
+        new TimeoutError('operation', elapsedMs, `declaring ${key}`, undefined, true)
+      await waitWithin(declaring, wait, late)
+      timeoutMs = Math.max(1, timeoutMs - (now() - startedAt))
     }
-    await waitWithin(
-      work,
-      wait,
-      (elapsedMs) => new TimeoutError('operation', elapsedMs, `declaring ${key}`, undefined, true),
+    await this.#port.publish(letter, { timeoutMs, signal: wait.signal })
+  }
+
+  #startDeclaring(out: Outgoing, key: string): Promise<void> {
+    if (this.#declared.size >= MAX_DECLARED) this.#declared.clear()
+    const work = this.#declare(out)
+    this.#declared.set(key, work)
+    const isCurrent = (): boolean => this.#declared.get(key) === work
+    work.then(
+      () => isCurrent() && this.#declared.set(key, 'done'),
+      () => isCurrent() && this.#declared.delete(key),
     )
+    return work
   }
 
   /** Its result is for all who wait for the same, so none of their limits ends it. */

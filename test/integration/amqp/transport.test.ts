@@ -1,5 +1,7 @@
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { AmqpTransport, Message } from '../../../src/amqp/index.js'
 import { Deferred } from '../../../src/core/timing.js'
 import { alarm } from '../../cluster/index.js'
@@ -42,6 +44,19 @@ describe('publish', () => {
       deliveryMode: 2,
     })
     expect(messages[1]).toMatchObject({ content: Buffer.from('bytes'), properties: { messageId: 'own-id' } })
+  })
+
+  test('many at once take few system calls', async () => {
+    const queue = named('gathered')
+    await transport.declare({ queues: [{ name: queue }] })
+    await transport.publish('', queue, 'first')
+    const spies = (['_write', '_writev'] as const).map((name) => vi.spyOn(Socket.prototype as Duplex, name))
+    await Promise.all(Array.from({ length: 100 }, (_, i) => transport.publish('', queue, `${i}`)))
+    const count = spies.reduce((sum, { mock }) => sum + mock.calls.length, 0)
+    vi.restoreAllMocks()
+    expect(count).toBeGreaterThan(0)
+    // Probes and heartbeats of the three connections beside.
+    expect(count).toBeLessThan(20)
   })
 
   test('to a queue that does not exist rejects, unless the caller does not mind', async () => {

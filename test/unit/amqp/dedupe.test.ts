@@ -17,7 +17,7 @@ function consumer(handler: MessageHandler, memory = new QueueMemory(LIMITS), sub
   const deliveries = new Deliveries(resolved, handler, { counters, memory })
   const open = () => {
     const raw = new StubChannel()
-    const channel = new Channel(raw, 'h1:5672')
+    const channel = new Channel(raw, 'h1:5672', () => undefined)
     channel.ending.on(({ error }) => deliveries.takeAway(channel, error))
     return { raw, channel, accept: (message: DriverMessage) => deliveries.accept(message, channel) }
   }

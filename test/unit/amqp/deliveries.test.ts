@@ -17,7 +17,7 @@ function setUp(
   const resolved = { ...resolveSubscription({ queue: 'q', requeueDelayMs: 0, ...subscription }, 64), ...more }
   const deliveries = new Deliveries(resolved, handler, { counters })
   const raw = new StubChannel()
-  return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672') }
+  return { counters, deliveries, raw, channel: new Channel(raw, 'h1:5672', () => undefined) }
 }
 
 describe('deliveries', () => {

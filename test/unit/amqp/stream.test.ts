@@ -15,7 +15,7 @@ function consumer(handler: MessageHandler) {
   const deliveries = new Deliveries(resolved, handler, { counters: newCounters(), position, memory })
   const open = () => {
     const raw = new StubChannel()
-    const channel = new Channel(raw, 'h1:5672')
+    const channel = new Channel(raw, 'h1:5672', () => undefined)
     channel.ending.on(({ error }) => deliveries.takeAway(channel, error))
     const accept = (offset: number): void =>
       deliveries.accept(stubDelivery(offset, 'x', { headers: { 'x-stream-offset': offset } }), channel)
