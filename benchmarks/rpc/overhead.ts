@@ -56,7 +56,14 @@ async function withQueues(
   const isQuorum = queue === 'quorum'
   const options = { env: {}, hosts: [`${host}:${port}`], controlExchange: exchange, rabbitQuorumQueue: isQuorum }
   const [client, server] = [createTransport(options), createTransport(options)]
-  const plain = await PlainEcho.open({ host, port, exchange, topic: `${topic}-plain`, isQuorum })
+  const plain = await PlainEcho.open({
+    host,
+    port,
+    repliesOn: node('rabbit', HOST + 1),
+    exchange,
+    topic: `${topic}-plain`,
+    isQuorum,
+  })
   const python = await PythonEcho.open(`${topic}-python`, exchange, host, isQuorum)
   try {
     const echo = (_: unknown, { value }: { value: unknown }): unknown => value

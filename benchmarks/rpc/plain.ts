@@ -5,6 +5,8 @@ import amqplib, { type ChannelModel, type ConfirmChannel, type ConsumeMessage } 
 export interface PlainPlace {
   readonly host: string
   readonly port: number
+  /** Node that shall lead the queue for replies: another than the one that is used, as ours has it. */
+  readonly repliesOn: { readonly host: string; readonly port: number }
   readonly exchange: string
   readonly topic: string
   readonly isQuorum: boolean
@@ -41,7 +43,10 @@ export class PlainEcho {
     await serve(server, place)
     const caller = await client.createConfirmChannel()
     const replyQueue = `reply-${randomUUID()}`
-    await caller.assertQueue(replyQueue, { durable: true, arguments: { ...QUORUM, 'x-expires': 1_800_000 } })
+    const beside = await connect(place.repliesOn)
+    const declaring = await beside.createChannel()
+    await declaring.assertQueue(replyQueue, { durable: true, arguments: { ...QUORUM, 'x-expires': 1_800_000 } })
+    await beside.close()
     const echo = new PlainEcho(place, [client, server], caller, replyQueue)
     const replies = await client.createChannel()
     await replies.prefetch(1000)
@@ -78,7 +83,7 @@ export class PlainEcho {
   }
 }
 
-async function connect({ host, port }: PlainPlace): Promise<ChannelModel> {
+async function connect({ host, port }: Pick<PlainPlace, 'host' | 'port'>): Promise<ChannelModel> {
   const place = { protocol: 'amqp', hostname: host, port, username: 'guest', password: 'guest', heartbeat: 10 }
   const connection = await amqplib.connect(place, { noDelay: true })
   connection.on('error', () => undefined)

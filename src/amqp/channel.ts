@@ -1,7 +1,11 @@
 import { ConnectionLostError } from '../core/errors.js'
+import { now } from '../core/timing.js'
 import type { DriverChannel } from './driver.js'
 import { Ending } from './ending.js'
 import type { LatestIds } from './recent-ids.js'
+
+/** Verdicts no further apart come in a row: more are likely to follow in this turn of the event loop. */
+const IN_A_ROW_MS = 0.5
 
 /** Why a channel is no more. @internal */
 export interface ChannelEnd {
@@ -26,6 +30,7 @@ export class Channel {
   #unsettledCount = 0
   /** Acknowledgements since the broker last delivered. */
   #unheardCount = 0
+  #settledAt = 0
   #onSettled: (() => void) | undefined
 
   /** Call it when one of many messages or acknowledgements is sent. */
@@ -65,7 +70,9 @@ export class Channel {
   settle(run: () => void): boolean {
     if (!this.isOpen || !this.attempt(run)) return false
     this.#unsettledCount -= 1
-    if (this.#unsettledCount > 0) this.gather()
+    const at = now()
+    if (this.#unsettledCount > 0 || at - this.#settledAt < IN_A_ROW_MS) this.gather()
+    this.#settledAt = at
     this.#unheardCount += 1
     if (this.#unsettledCount === 0) this.#onSettled?.()
     return true

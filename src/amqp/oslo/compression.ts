@@ -21,12 +21,12 @@ const DECOMPRESSORS: ReadonlyMap<string, Decompress> = new Map<string, Decompres
   ['brotli', brotliDecompressSync],
 ])
 
-/** Compresses a body; returns the headers that say so. @internal */
+/** Compresses a body; returns the headers that say so, if it needs any. @internal */
 export function compress(
   body: Buffer,
   compression: Compression | undefined,
-): { readonly content: Buffer; readonly headers: Readonly<Record<string, string>> } {
-  if (compression === undefined) return { content: body, headers: {} }
+): { readonly content: Buffer; readonly headers: Readonly<Record<string, string>> | undefined } {
+  if (compression === undefined) return { content: body, headers: undefined }
   return { content: deflateSync(body), headers: { [COMPRESSION_HEADER]: GZIP } }
 }
 

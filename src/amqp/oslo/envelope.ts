@@ -40,7 +40,7 @@ export function encode(
   payload: Payload,
   compression?: Compression,
   isBare = false,
-): { readonly content: Buffer; readonly headers: Readonly<Record<string, string>> } {
+): { readonly content: Buffer; readonly headers: Readonly<Record<string, string>> | undefined } {
   const message = writeJson(payload)
   const text = isBare ? message : writeJson({ [VERSION_KEY]: VERSION, [MESSAGE_KEY]: message })
   return compress(Buffer.from(text), compression)

@@ -6,8 +6,8 @@ export interface ParsedJson {
   readonly unsafeInteger: string | undefined
 }
 
-/** What may be nothing but a name or a hexadecimal id, and is then parsed carefully for nothing. */
-const NEEDS_CARE = /\d{16}|NaN|Infinity|[eE]\+?\d{3}/
+/** What `JSON.parse` refuses or rounds, where a value may begin. It may be within a string: parsed carefully for nothing. */
+const NEEDS_CARE = /(?:^|[[:,])[ \t\n\r]*-?(?:\d{16}|NaN|Infinity)/
 /** Python itself reads no deeper nesting: its recursion limit is 1000. */
 const MAX_DEPTH = 1000
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y

@@ -27,7 +27,8 @@ export interface BindingSpec {
 
 /** An identifier as oslo.messaging makes them: 32 hexadecimal digits. @internal */
 export function newId(): string {
-  return randomUUID().replaceAll('-', '')
+  const id = randomUUID()
+  return id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24)
 }
 
 /** The exchange of a topic. @internal */
