@@ -6,6 +6,8 @@ import type { LatestIds } from './recent-ids.js'
 
 /** Verdicts no further apart come in a row: more are likely to follow in this turn of the event loop. */
 const IN_A_ROW_MS = 0.5
+const LATE_MS = 5
+const MAX_LATE = 64
 
 /** Why a channel is no more. @internal */
 export interface ChannelEnd {
@@ -31,6 +33,8 @@ export class Channel {
   /** Acknowledgements since the broker last delivered. */
   #unheardCount = 0
   #settledAt = 0
+  readonly #late: (() => void)[] = []
+  #lateTimer: NodeJS.Timeout | undefined
   #onSettled: (() => void) | undefined
 
   /** Call it when one of many messages or acknowledgements is sent. */
@@ -43,6 +47,7 @@ export class Channel {
     raw.on('close', () =>
       this.ending.come({ error: new ConnectionLostError(hostName, 'the channel was closed'), isRefusal: false }),
     )
+    this.ending.on(() => clearTimeout(this.#lateTimer))
   }
 
   get isOpen(): boolean {
@@ -76,6 +81,21 @@ export class Channel {
     this.#unheardCount += 1
     if (this.#unsettledCount === 0) this.#onSettled?.()
     return true
+  }
+
+  /** {@link Channel.settle}, but within a few milliseconds, together with others. */
+  settleLate(run: () => void): void {
+    if (!this.isOpen) return
+    this.#late.push(run)
+    if (this.#late.length >= MAX_LATE) this.settleAll()
+    else this.#lateTimer ??= setTimeout(() => this.settleAll(), LATE_MS)
+  }
+
+  /** Does now what `settleLate` was given. */
+  settleAll(): void {
+    clearTimeout(this.#lateTimer)
+    this.#lateTimer = undefined
+    for (const run of this.#late.splice(0)) this.settle(run)
   }
 
   /** Resolves when every message has its verdict, or the channel has ended. */

@@ -229,6 +229,7 @@ export class ManagedConsumer implements Consumer {
       }),
     )
     await this.#deliveries.drain()
+    for (const { channel } of subscribed) channel.settleAll()
     // Closing a channel is a round trip behind the acknowledgements: they have arrived when it is answered.
     await Promise.all(
       subscribed.map(async ({ channel }) => {

@@ -285,7 +285,10 @@ export class Deliveries implements DeliveryOwner, Worker {
   }
 
   #acknowledge({ channel, raw, mark, id }: Delivery): void {
-    if (channel.settle(() => channel.raw.ack(raw))) {
+    if (this.#subscription.acknowledgesLate === true) {
+      this.ackedCount += 1
+      channel.settleLate(() => channel.raw.ack(raw))
+    } else if (channel.settle(() => channel.raw.ack(raw))) {
       this.ackedCount += 1
       if (id !== undefined && this.#context.memory !== undefined) {
         channel.acknowledged ??= new LatestIds(this.#subscription.prefetch)

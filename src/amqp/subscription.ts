@@ -109,6 +109,8 @@ export interface ResolvedSubscription {
   readonly maxRequeues: number
   readonly requeueDelayMs: number
   readonly dedupe: MemoryLimits | undefined
+  /** True to acknowledge within milliseconds, many at once: a copy of what was not acknowledged does no harm. */
+  readonly acknowledgesLate?: boolean
   /** Declares the queue, when that takes more than a plain declaration. */
   readonly declare?: (session: Session) => Promise<void>
   /** Priority of the next subscription. */

@@ -92,7 +92,9 @@ export class Replies {
     )
     try {
       const accept = (message: Message): void => this.#accept(message)
-      const consumer = await this.#port.consume({ ...subscription, onSubscribed }, accept, { timeoutMs: undefined })
+      const consumer = await this.#port.consume({ ...subscription, acknowledgesLate: true, onSubscribed }, accept, {
+        timeoutMs: undefined,
+      })
       this.#isReady = true
       return consumer
     } catch (error) {

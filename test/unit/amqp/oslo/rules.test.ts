@@ -109,7 +109,7 @@ describe('a compressed body', () => {
 
   test('in a way that Node has not is refused with what to do', () => {
     expect(() => decompress(Buffer.alloc(1), { compression: 'application/x-bz2' })).toThrow(/kombu_compression to gzip/)
-    expect(compress(Buffer.from('x'), undefined).headers).toEqual({})
+    expect(compress(Buffer.from('x'), undefined).headers).toBeUndefined()
   })
 })
 
