@@ -129,8 +129,6 @@ export interface DriverTarget {
 }
 
 const KEEP_ALIVE_DELAY_MS = 10_000
-/** Beyond Node's 16 KiB, or frames that are gathered would stop amqplib until they are written. */
-const WRITE_BUFFER_BYTES = 512 * 1024
 
 /**
  * Opens one connection; aborting `signal` ends the handshake, by reset.
@@ -207,7 +205,6 @@ function options({ localAddress, connectionName }: DriverTarget): object {
     noDelay: true,
     keepAlive: true,
     keepAliveDelay: KEEP_ALIVE_DELAY_MS,
-    writableHighWaterMark: WRITE_BUFFER_BYTES,
     clientProperties: { connection_name: connectionName },
     ...(localAddress === undefined ? {} : { localAddress }),
   }

@@ -30,14 +30,24 @@ export function md5Point(text: string): number {
 
 /** Fills `words` with the 64 bytes from `from`, with the closing 0x80 and zeros behind the text. */
 function load(text: string, from: number): void {
-  for (let i = 0; i < 16; i += 1) words[i] = 0
   const count = Math.min(64, text.length - from)
-  for (let i = 0; i < count; i += 1) put(i, text.charCodeAt(from + i))
-  if (count >= 0 && count < 64) put(count, 0x80)
-}
-
-function put(byte: number, value: number): void {
-  words[byte >> 2] = (words[byte >> 2] as number) | (value << ((byte & 3) << 3))
+  const whole = count >> 2
+  let at = from
+  let i = 0
+  for (; i < whole; i += 1, at += 4) {
+    words[i] =
+      text.charCodeAt(at) |
+      (text.charCodeAt(at + 1) << 8) |
+      (text.charCodeAt(at + 2) << 16) |
+      (text.charCodeAt(at + 3) << 24)
+  }
+  if (count === 64) return
+  for (let rest = i; rest < 16; rest += 1) words[rest] = 0
+  // A negative count: the text has ended in the block before.
+  if (count < 0) return
+  let last = 0x80
+  for (let byte = (count & 3) - 1; byte >= 0; byte -= 1) last = (last << 8) | text.charCodeAt(at + byte)
+  words[i] = last
 }
 
 function transform(w: Words): void {

@@ -11,6 +11,8 @@ export interface Gap {
 export interface Window {
   readonly from: number
   readonly to: number
+  /** A part in which the measuring process was busy with something else; not looked at, unless there is silence before it. */
+  readonly without?: { readonly from: number; readonly to: number } | undefined
 }
 
 /** A silence of this length at the end of the window is no pause but an end. */
@@ -23,8 +25,20 @@ const END_MS = 1000
  * does not stop later because somebody looks.
  */
 export function longestGap(times: readonly number[], window: Window, endMs: number = END_MS): Gap {
+  const { from, to, without } = window
+  if (without !== undefined) {
+    const before = gapWithin(times, { from, to: without.from }, endMs)
+    const after = gapWithin(times, { from: without.to, to }, endMs, without.to)
+    const shifted = { ...after, atMs: after.atMs + without.to - from }
+    if (before.hasRecovered) return after.hasRecovered && before.ms >= after.ms ? before : shifted
+  }
+  return gapWithin(times, { from, to }, endMs)
+}
+
+/** Nothing before `floor` counts. */
+function gapWithin(times: readonly number[], window: Window, endMs: number, floor = -Infinity): Gap {
   const first = firstAtOrAfter(times, window.from)
-  let last = times[first - 1] ?? window.from
+  let last = Math.max(times[first - 1] ?? window.from, floor)
   let longest = { ms: 0, atMs: 0 }
   const consider = (until: number): void => {
     if (until - last > longest.ms) longest = { ms: until - last, atMs: last - window.from }

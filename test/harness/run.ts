@@ -152,9 +152,12 @@ class Run {
     this.#progress(`${faultName} ${target.kind} ${target.n}`)
     const from = performance.now()
     const to = from + this.#seconds * 1000
+    let surveying: Window['without']
     const heal = once(async () => {
       try {
+        const began = performance.now()
         await this.#scene.survey('during', target.n)
+        if (healAfterMs !== undefined) surveying = { from: began, to: performance.now() }
         await collector.atEnd()
       } finally {
         this.#progress('heal')
@@ -175,7 +178,7 @@ class Run {
       await heal()
     }
     await within(HEAL_LIMIT_MS, 'whole cluster', this.#hands.whole(target.kind))
-    return { window: { from, to }, evidence: collector.evidence }
+    return { window: { from, to, without: surveying }, evidence: collector.evidence }
   }
 
   async #finish(): Promise<void> {

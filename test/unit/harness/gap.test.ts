@@ -38,6 +38,20 @@ describe('longestGap', () => {
     expect(longestGap([0, 100, 200], { from: 50, to: 900 })).toEqual({ ms: 700, atMs: 150, hasRecovered: true })
   })
 
+  it('leaves out the part in which the measuring process was busy', () => {
+    const times = [...every(10, 0, 1000), ...every(10, 1200, 3000)]
+    const window = { from: 500, to: 3000, without: { from: 1005, to: 1195 } }
+    expect(longestGap(times, window)).toMatchObject({ ms: 10, hasRecovered: true })
+    const later = [...every(10, 0, 1000), ...every(10, 1300, 3000)]
+    expect(longestGap(later, window)).toEqual({ ms: 105, atMs: 695, hasRecovered: true })
+  })
+
+  it('excuses nothing by that when there was silence before', () => {
+    const window = { from: 500, to: 5000, without: { from: 2500, to: 2600 } }
+    const times = [...every(10, 0, 1000), ...every(10, 3000, 5000)]
+    expect(longestGap(times, window)).toMatchObject({ ms: 2000, atMs: 500 })
+  })
+
   it('takes a short silence at the end of a short window for an end', () => {
     expect(longestGap([], { from: 0, to: 500 }).hasRecovered).toBe(false)
   })
