@@ -96,15 +96,15 @@ export const CHAOS_CLIENT: Readonly<Partial<Record<Service, string>>> = {
   memcached: 'ours',
 }
 
-/** Names that a list such as `ours,memjs` stands for; `none` leaves ours, and no list means everything. */
+/** Names that a list such as `ours,memjs` stands for; `none` leaves all of ours, `ours` too unless one has that name, and no list means everything. */
 export function chosen(service: Service, list: string | undefined): readonly string[] {
   const all = Object.keys(CATALOGUE[service])
   const ours = all.filter(isOurs)
   if (list === undefined) return all
   return list.split(',').flatMap((word) => {
+    if (all.includes(word)) return [word]
     if (word === 'ours' || word === 'none') return ours
-    if (!all.includes(word)) throw new Error(`'${word}' is none of ${all.join(', ')}, ours, none`)
-    return [word]
+    throw new Error(`'${word}' is none of ${all.join(', ')}, ours, none`)
   })
 }
 

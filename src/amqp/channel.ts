@@ -6,7 +6,9 @@ import type { LatestIds } from './recent-ids.js'
 
 /** Verdicts no further apart come in a row: more are likely to follow in this turn of the event loop. */
 const IN_A_ROW_MS = 0.5
+/** Short beside the time limits of those who watch the channel, long beside the pause between two messages under load. */
 const LATE_MS = 5
+/** So many acknowledgements fill a write of about a kilobyte; more together save nothing. */
 const MAX_LATE = 64
 
 /** Why a channel is no more. @internal */
@@ -33,7 +35,7 @@ export class Channel {
   /** Acknowledgements since the broker last delivered. */
   #unheardCount = 0
   #settledAt = 0
-  readonly #late: (() => void)[] = []
+  readonly #late: { readonly run: () => void; readonly then: (isDone: boolean) => void }[] = []
   #lateTimer: NodeJS.Timeout | undefined
   #onSettled: (() => void) | undefined
 
@@ -47,7 +49,7 @@ export class Channel {
     raw.on('close', () =>
       this.ending.come({ error: new ConnectionLostError(hostName, 'the channel was closed'), isRefusal: false }),
     )
-    this.ending.on(() => clearTimeout(this.#lateTimer))
+    this.ending.on(() => this.settleAll())
   }
 
   get isOpen(): boolean {
@@ -83,11 +85,10 @@ export class Channel {
     return true
   }
 
-  /** {@link Channel.settle}, but within a few milliseconds, together with others. */
-  settleLate(run: () => void): void {
-    if (!this.isOpen) return
-    this.#late.push(run)
-    if (this.#late.length >= MAX_LATE) this.settleAll()
+  /** {@link Channel.settle}, but within a few milliseconds, together with others; `then` is told what it returned. */
+  settleLate(run: () => void, then: (isDone: boolean) => void): void {
+    this.#late.push({ run, then })
+    if (this.#late.length >= MAX_LATE || !this.isOpen) this.settleAll()
     else this.#lateTimer ??= setTimeout(() => this.settleAll(), LATE_MS)
   }
 
@@ -95,7 +96,7 @@ export class Channel {
   settleAll(): void {
     clearTimeout(this.#lateTimer)
     this.#lateTimer = undefined
-    for (const run of this.#late.splice(0)) this.settle(run)
+    for (const { run, then } of this.#late.splice(0)) then(this.settle(run))
   }
 
   /** Resolves when every message has its verdict, or the channel has ended. */

@@ -284,11 +284,15 @@ export class Deliveries implements DeliveryOwner, Worker {
     }
   }
 
-  #acknowledge({ channel, raw, mark, id }: Delivery): void {
-    if (this.#subscription.acknowledgesLate === true) {
-      this.ackedCount += 1
-      channel.settleLate(() => channel.raw.ack(raw))
-    } else if (channel.settle(() => channel.raw.ack(raw))) {
+  #acknowledge(delivery: Delivery): void {
+    const { channel, raw } = delivery
+    const acknowledge = (): void => channel.raw.ack(raw)
+    if (this.#subscription.acknowledgesLate !== true) this.#onAcknowledged(delivery, channel.settle(acknowledge))
+    else channel.settleLate(acknowledge, (isDone) => this.#onAcknowledged(delivery, isDone))
+  }
+
+  #onAcknowledged({ channel, mark, id }: Delivery, isDone: boolean): void {
+    if (isDone) {
       this.ackedCount += 1
       if (id !== undefined && this.#context.memory !== undefined) {
         channel.acknowledged ??= new LatestIds(this.#subscription.prefetch)

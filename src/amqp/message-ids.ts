@@ -9,7 +9,8 @@ let prefix = prefixOf(block)
 let count = 0
 
 /**
- * An id for a message that no other process will use: it counts up from a random start among 2^63.
+ * An id for a message: it counts up from a start that each process chooses at random among 2^63, so that none
+ * meets another's.
  *
  * Not a UUID, because at most 11 characters keep amqplib's frame of an ordinary message's properties within 64 bytes.
  * Up to there Node keeps a buffer in its own heap; the allocation of one outside made each publish 2 us dearer.

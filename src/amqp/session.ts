@@ -122,8 +122,8 @@ export class Session {
 
   /**
    * Writes what is sent in this turn of the event loop at once: amqplib makes one system call of each frame, which cost
-   * more than all the rest. Only up to the 16 KiB after which a socket says that it is full: with more in one piece the
-   * broker stood idle for longer, and confirmed less in all.
+   * more than all the rest. It gathers up to the 16 KiB after which a socket says that it is full; what is beyond is
+   * written as amqplib does. With all of it in one piece the broker stood idle for longer, and confirmed less.
    */
   #gather(): void {
     if (this.#isGathering) return

@@ -1,7 +1,8 @@
 /**
  * An end that may be announced to whoever waits: what an `AbortSignal` is, for waits that are made for each message.
  *
- * An AbortController with one listener costs ten times as much, and its `abort()` as much as a whole publish.
+ * An AbortController with one listener costs ten times as much, and its `abort()` as much as a whole publish. As with
+ * that, whoever comes after the end has to ask `aborted`: its listener is not called.
  * @internal
  */
 export class Stop {

@@ -17,6 +17,8 @@ export interface Window {
 
 /** A silence of this length at the end of the window is no pause but an end. */
 const END_MS = 1000
+/** A silence of this length before a part that is left out may go on within it, so that nothing can be left out. */
+const DOUBTFUL_MS = 100
 
 /**
  * The longest time without an entry of `times` (ascending) that touches the window.
@@ -26,8 +28,8 @@ const END_MS = 1000
  */
 export function longestGap(times: readonly number[], window: Window, endMs: number = END_MS): Gap {
   const { from, to, without } = window
-  if (without !== undefined) {
-    const before = gapWithin(times, { from, to: without.from }, endMs)
+  if (without !== undefined && without.to < to) {
+    const before = gapWithin(times, { from, to: without.from }, DOUBTFUL_MS)
     const after = gapWithin(times, { from: without.to, to }, endMs, without.to)
     const shifted = { ...after, atMs: after.atMs + without.to - from }
     if (before.hasRecovered) return after.hasRecovered && before.ms >= after.ms ? before : shifted

@@ -25,6 +25,8 @@ export interface RpcCallOptions {
   readonly isIdempotent: boolean
   /** True when somebody has served this before: that nobody does now may pass. */
   readonly wasServed: () => boolean
+  /** Somebody answers. */
+  readonly onServed: () => void
   readonly onEnd: (call: RpcCall) => void
 }
 
@@ -82,6 +84,7 @@ export class RpcCall implements Expiring {
   /** Takes a reply to this call: the last one, a part, or a sign of life. */
   accept({ payload, unsafeInteger }: Decoded): void {
     this.#maybeExecuted = true
+    this.#options.onServed()
     if (unsafeInteger !== undefined && !this.#options.bigIntegers) {
       this.fail(new UnsafeIntegerError(unsafeInteger))
       return

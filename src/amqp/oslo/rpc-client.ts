@@ -128,6 +128,7 @@ export class RpcClient {
       },
       isIdempotent: options.idempotent === true,
       wasServed: () => served.has(out.routingKey),
+      onServed: () => this.#remember(out.routingKey),
       onEnd: (ended) => replies.remove(ended),
     })
     replies.add(call)
@@ -166,10 +167,16 @@ export class RpcClient {
   }
 
   async #send(out: Outgoing, wait: Wait, attempt = 1): Promise<void> {
-    const { sender, port, served } = this.#context
+    const { sender, port } = this.#context
     await sender.send(out, wait, toLetter(out, port, attempt))
+    if (out.mandatory) this.#remember(out.routingKey)
+  }
+
+  #remember(routingKey: string): void {
+    const { served } = this.#context
+    if (served.has(routingKey)) return
     if (served.size >= MAX_SERVED) served.clear()
-    if (out.mandatory) served.add(out.routingKey)
+    served.add(routingKey)
   }
 
   #check(method: unknown, args: unknown, options: RequestOptions): void {

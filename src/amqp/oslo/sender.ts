@@ -1,7 +1,7 @@
 import { backoffDelay } from '../../core/backoff.js'
 import { TimeoutError } from '../../core/errors.js'
 import { waitWithin } from '../../core/time-limit.js'
-import { now, sleep } from '../../core/timing.js'
+import { abortReason, now, sleep } from '../../core/timing.js'
 import { isEntityError, replyCode } from '../classify.js'
 import { ATTEMPT_HEADER, type Letter, type Wait } from '../entry.js'
 import { QueueKindError, UnroutableError } from '../errors.js'
@@ -79,6 +79,7 @@ export class Sender {
   }
 
   async #sendOnce(out: Outgoing, letter: Letter, key: string | undefined, wait: Wait): Promise<void> {
+    if (wait.signal?.aborted === true) throw abortReason(wait.signal)
     const declaring = key === undefined ? 'done' : (this.#declared.get(key) ?? this.#startDeclaring(out, key))
     let { timeoutMs } = wait
     if (declaring !== 'done') {
@@ -95,10 +96,13 @@ export class Sender {
     if (this.#declared.size >= MAX_DECLARED) this.#declared.clear()
     const work = this.#declare(out)
     this.#declared.set(key, work)
-    const isCurrent = (): boolean => this.#declared.get(key) === work
     work.then(
-      () => isCurrent() && this.#declared.set(key, 'done'),
-      () => isCurrent() && this.#declared.delete(key),
+      () => {
+        if (this.#declared.get(key) === work) this.#declared.set(key, 'done')
+      },
+      () => {
+        if (this.#declared.get(key) === work) this.#declared.delete(key)
+      },
     )
     return work
   }
