@@ -307,6 +307,7 @@ export class ManagedConsumer implements Consumer {
     if (declaration.isExclusive) this.#context.topology.removeQueue(declaration)
     if (this.#state !== 'active') return
     this.#state = 'waiting'
+    this.#subscription.onUnsubscribed?.()
     this.#lastError = error instanceof ConnectionLostError ? error : (this.#lastError ?? error)
   }
 }

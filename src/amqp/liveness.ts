@@ -122,8 +122,10 @@ export class Liveness {
       done()
       const isSending = asked.backlog > 0 && asked.bytesAccepted !== before.accepted
       if (session.bytesRead !== before.own || asked.bytesRead !== before.asked || isSending) return
-      cutSilent(session, pulse.heardAt)
-      if (asked !== session) cutSilent(asked, pulse.heardAt)
+      const silent = this.#sessions().filter((one) => one === session || one === asked)
+      // The publishing one, which is the first, last of all: as soon as it has moved it sends requests whose replies come
+      // by the other.
+      for (const one of silent.reverse()) if (one !== undefined) cutSilent(one, pulse.heardAt)
     }).unref()
     this.#limits.add(limit)
     asked.probe().then(() => {
@@ -132,10 +134,13 @@ export class Liveness {
     }, done)
   }
 
+  #sessions(): (Session | undefined)[] {
+    return this.#watched.map((watched) => watched.session())
+  }
+
   /** The connection to ask: the other one to that host, else this one unless the broker reads nothing from it. */
   #otherOn(session: Session): Session | undefined {
-    const candidates = this.#watched.map((watched) => watched.session())
-    const other = candidates.find((one) => one !== undefined && one !== session && one.host === session.host)
+    const other = this.#sessions().find((one) => one !== undefined && one !== session && one.host === session.host)
     return [other, session].find((one) => one?.isOpen === true && one.blockedReason === undefined)
   }
 }

@@ -117,6 +117,8 @@ export interface ResolvedSubscription {
   readonly nextPriority?: () => number
   /** Called at each subscription. */
   readonly onSubscribed?: () => void
+  /** Called when a subscription has ended, in the same turn. */
+  readonly onUnsubscribed?: () => void
   /**
    * True for a message that is rejected instead of being handled, before anything is acknowledged: another delivery of what
    * cannot be read would fare no better. Asked when it is the message's turn.

@@ -16,6 +16,8 @@ export interface Incoming {
 interface Consumed {
   readonly handler: MessageHandler
   readonly refuses: ((message: Message) => boolean) | undefined
+  readonly onSubscribed: (() => void) | undefined
+  readonly onUnsubscribed: (() => void) | undefined
 }
 
 /** A message that would be rejected, and not acknowledged. */
@@ -42,7 +44,9 @@ export class FakePort {
       sessionBeside: () => Promise.resolve(undefined),
       consume: (subscription, handler) => {
         const { queue } = subscription.declaration
-        this.#consumed.set(queue, { handler, refuses: subscription.refuses })
+        const { refuses, onSubscribed, onUnsubscribed } = subscription
+        this.#consumed.set(queue, { handler, refuses, onSubscribed, onUnsubscribed })
+        onSubscribed?.()
         return Promise.resolve(new FakeConsumer(queue) as unknown as Consumer)
       },
       onMismatch: () => undefined,
@@ -59,12 +63,26 @@ export class FakePort {
    * for one that it refuses.
    */
   deliver(queue: string, { content, properties }: Incoming): unknown {
-    const [, consumed] = [...this.#consumed].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
-    if (consumed === undefined) throw new Error(`nobody consumes '${queue}'`)
+    const consumed = this.#consumer(queue)
     const fields = { deliveryTag: 1, redelivered: false, exchange: '', routingKey: queue }
     const message = new Message({ content, fields, properties })
     if (consumed.refuses?.(message) === true) throw new RejectedError(`refused by the consumer of '${queue}'`)
     return consumed.handler(message)
+  }
+
+  /** The connection that consumes is lost, until `resubscribe`. */
+  unsubscribe(queue: string): void {
+    this.#consumer(queue).onUnsubscribed?.()
+  }
+
+  resubscribe(queue: string): void {
+    this.#consumer(queue).onSubscribed?.()
+  }
+
+  #consumer(queue: string): Consumed {
+    const [, consumed] = [...this.#consumed].find(([name]) => name === queue || name.startsWith(`${queue}_`)) ?? []
+    if (consumed === undefined) throw new Error(`nobody consumes '${queue}'`)
+    return consumed
   }
 
   #publish(letter: Letter): Promise<void> {

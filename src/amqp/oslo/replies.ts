@@ -1,5 +1,6 @@
 import { diagnose } from '../../core/diagnostics.js'
 import { toError } from '../../core/errors.js'
+import { Deferred } from '../../core/timing.js'
 import type { Consumer } from '../consumer.js'
 import type { Message } from '../message.js'
 import type { Declarer } from './declarer.js'
@@ -23,7 +24,8 @@ export class Replies {
   readonly #queue: QueueSpec
   readonly #calls = new Map<string, RpcCall>()
   #consumer: Promise<Consumer> | undefined
-  #isReady = false
+  /** Resolves when the queue is consumed, and is another one when it no longer is. */
+  #subscribed = new Deferred<undefined>()
   readonly #whenIdle: (() => void)[] = []
 
   constructor(port: TransportPort, declarer: Declarer) {
@@ -43,13 +45,14 @@ export class Replies {
 
   /** True when replies can arrive. */
   get isReady(): boolean {
-    return this.#isReady
+    return this.#subscribed.settled
   }
 
   /** Resolves when replies can arrive. A refusal of the broker is tried again by the next who asks. */
   async ready(): Promise<void> {
     this.#consumer ??= this.#consume()
     await this.#consumer
+    await this.#subscribed.promise
   }
 
   add(call: RpcCall): void {
@@ -62,8 +65,9 @@ export class Replies {
     for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
-  /** There is a new connection: what may have died with the old one is sent again. */
+  /** There is a new connection: what may have died with the old one is sent again, as soon as replies can arrive. */
   repeat(): void {
+    if (!this.isReady) return
     for (const call of this.#calls.values()) call.repeat()
   }
 
@@ -82,8 +86,15 @@ export class Replies {
   }
 
   async #consume(): Promise<Consumer> {
-    // Replies that went to the connection before are out of reach until its broker gives that up.
-    const onSubscribed = (): void => this.repeat()
+    const onSubscribed = (): void => {
+      this.#subscribed.resolve(undefined)
+      // Replies that went to the connection before are out of reach until its broker gives that up.
+      this.repeat()
+    }
+    // Until then requests wait, or their replies would go to the connection before, too.
+    const onUnsubscribed = (): void => {
+      this.#subscribed = new Deferred()
+    }
     const subscription = subscriptionToOwn(
       this.#queue,
       this.#declarer,
@@ -92,11 +103,8 @@ export class Replies {
     )
     try {
       const accept = (message: Message): void => this.#accept(message)
-      const consumer = await this.#port.consume({ ...subscription, acknowledgesLate: true, onSubscribed }, accept, {
-        timeoutMs: undefined,
-      })
-      this.#isReady = true
-      return consumer
+      const settings = { ...subscription, acknowledgesLate: true, onSubscribed, onUnsubscribed }
+      return await this.#port.consume(settings, accept, { timeoutMs: undefined })
     } catch (error) {
       this.#consumer = undefined
       throw error

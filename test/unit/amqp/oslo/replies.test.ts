@@ -22,3 +22,39 @@ test('everybody who waits for the end of all calls is told of it', async () => {
   await Promise.all(drained)
   expect(order).toHaveLength(2)
 })
+
+test('requests wait while replies cannot arrive', async () => {
+  const port = new FakePort()
+  const client = port.messaging.rpcClient({ topic: 't' }, {})
+  const first = client.call({}, 'echo')
+  await expect.poll(() => port.sentTo('t').length).toBe(1)
+  port.unsubscribe('reply')
+  const second = client.call({}, 'echo')
+  await expect(client.call({}, 'echo', {}, { timeoutMs: 10 })).rejects.toMatchObject({
+    code: 'HA_TIMEOUT',
+    maybeExecuted: false,
+  })
+  expect(port.sentTo('t').length).toBe(1)
+  port.resubscribe('reply')
+  await expect.poll(() => port.sentTo('t').length).toBe(2)
+  port.deliver('reply', replyTo(port))
+  expect(await second).toBe(7)
+  port.messaging.close(new Error('closed'))
+  await expect(first).rejects.toThrow('closed')
+})
+
+test('a request that may be lost is sent again once, when replies can arrive', async () => {
+  const port = new FakePort()
+  const call = port.messaging.rpcClient({ topic: 't' }, {}).call({}, 'echo', {}, { idempotent: true })
+  await expect.poll(() => port.sentTo('t').length).toBe(1)
+  // The order in which a lost host is noticed.
+  port.unsubscribe('reply')
+  port.messaging.onServing()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(port.sentTo('t').length).toBe(1)
+  port.resubscribe('reply')
+  await expect.poll(() => port.sentTo('t').length).toBe(2)
+  port.deliver('reply', replyTo(port))
+  expect(await call).toBe(7)
+  expect(port.sentTo('t').length).toBe(2)
+})
