@@ -1,7 +1,7 @@
 import { ConnectionLostError } from '../core/errors.js'
 import { now } from '../core/timing.js'
 import type { DriverChannel } from './driver.js'
-import { Ending } from './ending.js'
+import { Ending } from '../core/ending.js'
 import type { LatestIds } from './recent-ids.js'
 
 /** Verdicts no further apart come in a row: more are likely to follow in this turn of the event loop. */
@@ -26,6 +26,8 @@ export interface ChannelEnd {
  */
 export class Channel {
   readonly raw: DriverChannel
+  /** Call it when one of many messages or acknowledgements is sent. */
+  readonly gather: () => void
   readonly ending: Ending<ChannelEnd> = new Ending()
   /** What was acknowledged last, as many as the broker may not have heard of; for consumers that tell copies. */
   acknowledged: LatestIds | undefined
@@ -38,9 +40,6 @@ export class Channel {
   readonly #late: { readonly run: () => void; readonly then: (isDone: boolean) => void }[] = []
   #lateTimer: NodeJS.Timeout | undefined
   #onSettled: (() => void) | undefined
-
-  /** Call it when one of many messages or acknowledgements is sent. */
-  readonly gather: () => void
 
   constructor(raw: DriverChannel, hostName: string, gather: () => void) {
     this.raw = raw

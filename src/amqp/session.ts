@@ -3,7 +3,7 @@ import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { waitWithin } from '../core/time-limit.js'
 import { Channel } from './channel.js'
 import type { DriverChannel, DriverConnection } from './driver.js'
-import { Ending } from './ending.js'
+import { Ending } from '../core/ending.js'
 import type { Host } from './hosts.js'
 
 /**

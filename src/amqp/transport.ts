@@ -334,6 +334,7 @@ export class AmqpTransport extends Client<AmqpEvents> {
       options: this.#options.oslo,
       publishTimeoutMs: this.#options.publishTimeoutMs,
       prefetch: this.#options.prefetch,
+      outbox: { maxMessages: this.#options.maxOutboxMessages, maxBytes: this.#options.maxOutboxBytes },
       assertOpen: () => this.assertOpen(),
       publish: async (letter, wait) => {
         checkSize(letter.content.length, this.#options)

@@ -1,10 +1,14 @@
-import { abortReason, onAbort } from '../core/timing.js'
+import { abortReason, onAbort, type Signal } from '../core/timing.js'
 
 /** Hands a value that comes and goes to whoever waits for it. @internal */
 export class Waiters<T> {
   #value: { readonly is: T } | undefined
   #closed: Error | undefined
   readonly #waiting = new Set<{ resolve: (value: T) => void; reject: (error: Error) => void }>()
+
+  get hasValue(): boolean {
+    return this.#value !== undefined
+  }
 
   /** There is a value now. */
   resolve(value: T): void {
@@ -23,12 +27,17 @@ export class Waiters<T> {
   close(error: Error): void {
     this.#closed = error
     this.#value = undefined
+    this.reject(error)
+  }
+
+  /** Who waits now need not wait any more. */
+  reject(error: Error): void {
     for (const { reject } of this.#waiting) reject(error)
     this.#waiting.clear()
   }
 
   /** The value, as soon as there is one. */
-  async next(signal: AbortSignal): Promise<T> {
+  async next(signal: Signal): Promise<T> {
     if (this.#value !== undefined) return this.#value.is
     if (this.#closed !== undefined) throw this.#closed
     if (signal.aborted) throw abortReason(signal)

@@ -32,22 +32,27 @@ export class FakePort {
   /** Queues to which a reply comes back as unroutable. */
   readonly missing: Set<string> = new Set()
   onPublish: (letter: Letter) => void = () => undefined
+  /** May throw what the broker would refuse a consumer with. */
+  onConsume: () => void = () => undefined
 
   constructor(options: OsloOptions = {}) {
     this.messaging = new Messaging({
       options: readOsloOptions(new OptionReader('amqp', { env: {}, ...options })),
       publishTimeoutMs: 1000,
       prefetch: 64,
+      outbox: { maxMessages: 3, maxBytes: 100_000 },
       assertOpen: () => undefined,
       publish: (letter) => this.#publish(letter),
       session: () => Promise.resolve(SESSION as never),
       sessionBeside: () => Promise.resolve(undefined),
-      consume: (subscription, handler) => {
+      consume: async (subscription, handler) => {
+        await Promise.resolve()
+        this.onConsume()
         const { queue } = subscription.declaration
         const { refuses, onSubscribed, onUnsubscribed } = subscription
         this.#consumed.set(queue, { handler, refuses, onSubscribed, onUnsubscribed })
         onSubscribed?.()
-        return Promise.resolve(new FakeConsumer(queue) as unknown as Consumer)
+        return new FakeConsumer(queue) as unknown as Consumer
       },
       onMismatch: () => undefined,
     })

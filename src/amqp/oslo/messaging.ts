@@ -104,7 +104,7 @@ export class Messaging {
   #newClientContext(): RpcClientContext {
     const replies = new Replies(this.#port, this.#declarer)
     // Before the first call, so that it waits for nothing that a fault could make slow.
-    replies.ready().catch(() => undefined)
+    replies.prepare()
     return { port: this.#port, sender: this.#sender, replies, deadlines: new Deadlines(), served: new Set() }
   }
 }

@@ -12,6 +12,8 @@ export interface TransportPort {
   readonly options: ResolvedOsloOptions
   readonly publishTimeoutMs: number
   readonly prefetch: number
+  /** How much may wait to be sent. */
+  readonly outbox: { readonly maxMessages: number; readonly maxBytes: number }
   /** Throws `ClosedError` unless new work is welcome. */
   readonly assertOpen: () => void
   readonly publish: (letter: Letter, wait: Wait) => Promise<void>

@@ -1,8 +1,10 @@
 import { diagnose } from '../../core/diagnostics.js'
 import { toError } from '../../core/errors.js'
-import { Deferred } from '../../core/timing.js'
+import type { Signal } from '../../core/timing.js'
 import type { Consumer } from '../consumer.js'
+import { BackpressureError } from '../errors.js'
 import type { Message } from '../message.js'
+import { Waiters } from '../waiters.js'
 import type { Declarer } from './declarer.js'
 import { decode } from './envelope.js'
 import type { TransportPort } from './port.js'
@@ -11,6 +13,8 @@ import type { RpcCall } from './rpc-call.js'
 import { removeQueue, subscriptionToOwn } from './subscribe.js'
 
 const PREFETCH = 1000
+/** One for all: refusals come by the thousand. */
+const NOT_CONSUMED = new Error('the queue for replies is not consumed at present')
 
 /**
  * The queue for all replies to this transport, and the calls that wait for them.
@@ -24,8 +28,11 @@ export class Replies {
   readonly #queue: QueueSpec
   readonly #calls = new Map<string, RpcCall>()
   #consumer: Promise<Consumer> | undefined
-  /** Resolves when the queue is consumed, and is another one when it no longer is. */
-  #subscribed = new Deferred<undefined>()
+  /** While the queue is consumed. */
+  readonly #subscribed = new Waiters<true>()
+  /** Requests that wait for that. */
+  #heldCount = 0
+  #heldBytes = 0
   readonly #whenIdle: (() => void)[] = []
 
   constructor(port: TransportPort, declarer: Declarer) {
@@ -45,14 +52,32 @@ export class Replies {
 
   /** True when replies can arrive. */
   get isReady(): boolean {
-    return this.#subscribed.settled
+    return this.#subscribed.hasValue
   }
 
-  /** Resolves when replies can arrive. A refusal of the broker is tried again by the next who asks. */
-  async ready(): Promise<void> {
+  /** Has the queue made and consumed. A refusal of the broker is tried again by the next who asks. */
+  prepare(): void {
     this.#consumer ??= this.#consume()
-    await this.#consumer
-    await this.#subscribed.promise
+  }
+
+  /**
+   * Resolves when replies can arrive, for a request of so many bytes; rejects with the broker's refusal of the queue, and
+   * with `BackpressureError` when as much waits as the outbox may hold.
+   */
+  async ready(bytes: number, signal: Signal): Promise<void> {
+    this.prepare()
+    const { maxMessages, maxBytes } = this.#port.outbox
+    if (this.#heldCount >= maxMessages || this.#heldBytes + bytes > maxBytes) {
+      throw new BackpressureError(this.#heldCount, this.#heldBytes, NOT_CONSUMED)
+    }
+    this.#heldCount += 1
+    this.#heldBytes += bytes
+    try {
+      await this.#subscribed.next(signal)
+    } finally {
+      this.#heldCount -= 1
+      this.#heldBytes -= bytes
+    }
   }
 
   add(call: RpcCall): void {
@@ -85,30 +110,28 @@ export class Replies {
     for (const call of this.#calls.values()) call.fail(reason)
   }
 
-  async #consume(): Promise<Consumer> {
+  #consume(): Promise<Consumer> {
     const onSubscribed = (): void => {
-      this.#subscribed.resolve(undefined)
+      this.#subscribed.resolve(true)
       // Replies that went to the connection before are out of reach until its broker gives that up.
       this.repeat()
     }
     // Until then requests wait, or their replies would go to the connection before, too.
-    const onUnsubscribed = (): void => {
-      this.#subscribed = new Deferred()
-    }
+    const onUnsubscribed = (): void => this.#subscribed.clear()
     const subscription = subscriptionToOwn(
       this.#queue,
       this.#declarer,
       { acknowledge: 'before', prefetch: PREFETCH, concurrency: PREFETCH },
       this.#port,
     )
-    try {
-      const accept = (message: Message): void => this.#accept(message)
-      const settings = { ...subscription, acknowledgesLate: true, onSubscribed, onUnsubscribed }
-      return await this.#port.consume(settings, accept, { timeoutMs: undefined })
-    } catch (error) {
+    const accept = (message: Message): void => this.#accept(message)
+    const settings = { ...subscription, acknowledgesLate: true, onSubscribed, onUnsubscribed }
+    const consuming = this.#port.consume(settings, accept, { timeoutMs: undefined })
+    consuming.catch((error: unknown) => {
       this.#consumer = undefined
-      throw error
-    }
+      this.#subscribed.reject(toError(error))
+    })
+    return consuming
   }
 
   /** Never throws: a reply that nobody understands or waits for is gone for good. */

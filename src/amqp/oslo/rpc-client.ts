@@ -1,8 +1,8 @@
 import { InvalidOptionError } from '../../core/errors.js'
 import type { Deadlines } from '../../core/deadlines.js'
-import { waitWithin, type WaitOptions } from '../../core/time-limit.js'
+import type { WaitOptions } from '../../core/time-limit.js'
 import { abortReason } from '../../core/timing.js'
-import type { Wait } from '../entry.js'
+import type { Letter, Wait } from '../entry.js'
 import { UnroutableError } from '../errors.js'
 import { checkWait } from '../letter.js'
 import { packContext, type RequestContext } from './context.js'
@@ -122,9 +122,9 @@ export class RpcClient {
       deadlines,
       bigIntegers: port.options.bigIntegers,
       send: async (attempt, stop) => {
-        // The queue is for all calls: the end of one does not end its making, only the wait for it.
-        if (!replies.isReady) await waitWithin(replies.ready(), { signal: stop }, () => abortReason(stop))
-        await this.#send(out, { timeoutMs: 2 * timeoutMs + 1000, signal: stop }, attempt)
+        const letter = toLetter(out, port, attempt)
+        if (!replies.isReady) await replies.ready(letter.content.length, stop)
+        await this.#send(out, letter, { timeoutMs: 2 * timeoutMs + 1000, signal: stop })
       },
       isIdempotent: options.idempotent === true,
       wasServed: () => served.has(out.routingKey),
@@ -150,7 +150,7 @@ export class RpcClient {
     const out = this.#outgoing(context, method, args, options, {})
     const { timeoutMs = this.#context.port.publishTimeoutMs, signal } = options
     try {
-      await this.#send(out, { timeoutMs, signal })
+      await this.#send(out, toLetter(out, this.#context.port), { timeoutMs, signal })
     } catch (error) {
       throw error instanceof UnroutableError ? new NoServerError(this.#describe(method), error) : error
     }
@@ -166,9 +166,8 @@ export class RpcClient {
     await this.prepare({ fanout: true, server: undefined }).cast(context, method, args, options)
   }
 
-  async #send(out: Outgoing, wait: Wait, attempt = 1): Promise<void> {
-    const { sender, port } = this.#context
-    await sender.send(out, wait, toLetter(out, port, attempt))
+  async #send(out: Outgoing, letter: Letter, wait: Wait): Promise<void> {
+    await this.#context.sender.send(out, wait, letter)
     if (out.mandatory) this.#remember(out.routingKey)
   }
 

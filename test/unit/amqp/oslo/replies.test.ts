@@ -58,3 +58,37 @@ test('a request that may be lost is sent again once, when replies can arrive', a
   expect(await call).toBe(7)
   expect(port.sentTo('t').length).toBe(2)
 })
+
+test('as many requests wait as the outbox may hold, and those that gave up leave room', async () => {
+  const port = new FakePort()
+  const client = port.messaging.rpcClient({ topic: 't' }, {})
+  await new Promise((resolve) => setImmediate(resolve))
+  port.unsubscribe('reply')
+  const full = { code: 'HA_BACKPRESSURE', safeToRetry: true }
+  const tooLarge = client.call({}, 'echo', { value: 'x'.repeat(200_000) })
+  await expect(tooLarge).rejects.toMatchObject(full)
+  const stop = new AbortController()
+  const waiting = Array.from({ length: 3 }, () => client.call({}, 'echo', {}, { signal: stop.signal }))
+  const ended = Promise.allSettled(waiting)
+  await expect(client.call({}, 'echo')).rejects.toMatchObject(full)
+  stop.abort(new Error('left'))
+  for (const result of await ended) expect(result).toMatchObject({ status: 'rejected', reason: { message: 'left' } })
+  await expect(client.call({}, 'echo', {}, { timeoutMs: 10 })).rejects.toMatchObject({ code: 'HA_TIMEOUT' })
+  expect(port.sentTo('t').length).toBe(0)
+})
+
+test('a refusal of the queue for replies ends the calls that wait for it; the next one asks again', async () => {
+  const port = new FakePort()
+  let asked = 0
+  port.onConsume = () => {
+    asked += 1
+    if (asked < 3) throw new Error('refused')
+  }
+  const client = port.messaging.rpcClient({ topic: 't' }, {})
+  await expect(client.call({}, 'echo')).rejects.toThrow('refused')
+  await expect(client.call({}, 'echo')).rejects.toThrow('refused')
+  const call = client.call({}, 'echo')
+  await expect.poll(() => port.sentTo('t').length).toBe(1)
+  port.deliver('reply', replyTo(port))
+  expect(await call).toBe(7)
+})
