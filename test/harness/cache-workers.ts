@@ -54,7 +54,7 @@ export class CacheWorkers {
     const keys = this.#keys[worker] ?? []
     const missed = this.#missed[worker] ?? new Set()
     if (sequence % 2 === 1) {
-      const [first] = missed
+      const [first] = missed.size > 0 ? missed : []
       const owned = first ?? keys[((sequence - 1) / 2) % keys.length]
       if (owned === undefined) throw new Error(`worker ${worker} has no keys`)
       missed.delete(owned)

@@ -1,4 +1,5 @@
 import { type Operation, type Outcome, parseOperation } from './operation.js'
+import { Series } from './series.js'
 
 /** What the comparison of promises with reality shows. */
 export interface Differences {
@@ -14,28 +15,33 @@ export interface Differences {
   readonly strangers: readonly string[]
 }
 
+/** As they are kept; 0 is no outcome. */
+const OUTCOMES: readonly Outcome[] = ['pending', 'acknowledged', 'failed', 'unknown']
+
 /** What callers were told about each operation. */
 export class Ledger {
   /** By worker, then by sequence number. */
-  readonly #outcomes: Outcome[][] = []
+  readonly #outcomes: Series<Uint8Array>[] = []
 
-  start({ worker, sequence }: Operation): void {
-    this.#row(worker)[sequence] = 'pending'
+  start(operation: Operation): void {
+    this.settle(operation, 'pending')
   }
 
   settle({ worker, sequence }: Operation, outcome: Outcome): void {
-    this.#row(worker)[sequence] = outcome
+    this.#row(worker).set(sequence, OUTCOMES.indexOf(outcome) + 1)
   }
 
   outcome({ worker, sequence }: Operation): Outcome | undefined {
-    return this.#outcomes[worker]?.[sequence]
+    return OUTCOMES[(this.#outcomes[worker]?.at(sequence) ?? 0) - 1]
   }
 
   /** Ids of the operations with an outcome. */
   *ids(outcome: Outcome): Generator<string> {
+    const wanted = OUTCOMES.indexOf(outcome) + 1
     for (const [worker, row] of this.#outcomes.entries()) {
-      for (const [sequence, each] of (row as Outcome[] | undefined)?.entries() ?? []) {
-        if (each === outcome) yield `${worker}-${sequence}`
+      const length = (row as Series<Uint8Array> | undefined)?.length ?? 0
+      for (let sequence = 0; sequence < length; sequence += 1) {
+        if (row.at(sequence) === wanted) yield `${worker}-${sequence}`
       }
     }
   }
@@ -59,7 +65,7 @@ export class Ledger {
     return { lost, twice, denied, unknownThere, strangers }
   }
 
-  #row(worker: number): Outcome[] {
-    return (this.#outcomes[worker] ??= [])
+  #row(worker: number): Series<Uint8Array> {
+    return (this.#outcomes[worker] ??= new Series((length) => new Uint8Array(length)))
   }
 }

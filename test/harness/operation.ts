@@ -11,7 +11,22 @@ export interface Operation {
 export type Outcome = 'pending' | 'acknowledged' | 'failed' | 'unknown'
 
 export function operation(worker: number, sequence: number): Operation {
-  return { worker, sequence, id: `${worker}-${sequence}` }
+  return new NumberedOperation(worker, sequence)
+}
+
+/** Its id is made when it is asked for: not every load wants it, and some are measured by the microsecond. */
+class NumberedOperation implements Operation {
+  readonly worker: number
+  readonly sequence: number
+
+  constructor(worker: number, sequence: number) {
+    this.worker = worker
+    this.sequence = sequence
+  }
+
+  get id(): string {
+    return `${this.worker}-${this.sequence}`
+  }
 }
 
 /** The operation of an id; undefined for a text that is none. */

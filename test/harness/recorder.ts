@@ -1,6 +1,7 @@
 import { Ledger } from './ledger.js'
 import type { Operation, Outcome } from './operation.js'
 import { type Gap, longestGap, percentile, type Window } from './gap.js'
+import { Series } from './series.js'
 
 /** How fast operations were acknowledged. */
 export interface Latency {
@@ -8,24 +9,7 @@ export interface Latency {
   readonly p99Ms: number
 }
 
-const CHUNK = 16_384
-
-/** Numbers without end: an array of them would be copied as a whole each time it grows, which shows as a gap. */
-class Series {
-  readonly #chunks: Float64Array[] = []
-  #length = 0
-
-  add(value: number): void {
-    if (this.#length === this.#chunks.length * CHUNK) this.#chunks.push(new Float64Array(CHUNK))
-    const last = this.#chunks[this.#chunks.length - 1] as Float64Array
-    last[this.#length % CHUNK] = value
-    this.#length += 1
-  }
-
-  values(): readonly number[] {
-    return this.#chunks.flatMap((chunk, i) => Array.from(chunk.subarray(0, this.#length - i * CHUNK)))
-  }
-}
+const numbers = (): Series<Float64Array> => new Series((length) => new Float64Array(length))
 
 /** Everything that is known of one load: what was asked, answered, and when. */
 export class Recorder {
@@ -39,8 +23,8 @@ export class Recorder {
   /** Operations that were not settled when they should have been, also if they were later. */
   unsettled = 0
   /** Times of the acknowledgements, ascending, and how long each took. */
-  readonly #times = new Series()
-  readonly #durations = new Series()
+  readonly #times = numbers()
+  readonly #durations = numbers()
 
   start(operation: Operation): void {
     this.started += 1

@@ -25,11 +25,14 @@ const PAUSE_AFTER_ERROR_MS = 5
 const WATCH_MS = 100
 const DEFAULT_ALLOWANCE_MS = 35_000
 
+/** An operation that its worker waits for. */
 interface Running {
   readonly operation: Operation
   readonly startedAt: number
-  readonly giveUp: () => void
-  isOverdue: boolean
+  /** Lets the worker go on; `isWell` is false after an error. */
+  readonly goOn: (isWell: boolean) => void
+  /** Settled, or given up. */
+  isOver: boolean
 }
 
 /**
@@ -41,7 +44,9 @@ interface Running {
 export class Workload {
   readonly recorder: Recorder = new Recorder()
   readonly #load: Load
-  readonly #running = new Set<Running>()
+  /** By worker: what it waits for, or waited for last. */
+  readonly #current: Running[] = []
+  #runningCount = 0
   #isStopped = false
   #watch: NodeJS.Timeout | undefined
 
@@ -63,16 +68,16 @@ export class Workload {
 
   /** Operations that are under way. */
   get running(): number {
-    return this.#running.size
+    return this.#runningCount
   }
 
   /** Stops, gives what is under way so much time, and counts the rest as unsettled. */
   async finish(withinMs: number): Promise<void> {
     this.stop()
     const deadline = performance.now() + withinMs
-    while (this.#running.size > 0 && performance.now() < deadline) await sleep(10)
+    while (this.#runningCount > 0 && performance.now() < deadline) await sleep(10)
     clearInterval(this.#watch)
-    for (const each of this.#running) this.#giveUp(each)
+    for (const each of this.#current) this.#giveUp(each)
   }
 
   async #work(worker: number, startedAt: number): Promise<void> {
@@ -89,40 +94,42 @@ export class Workload {
     }
   }
 
-  /** Returns when the operation is settled or overdue; false after an error. */
-  async #perform(each: Operation): Promise<boolean> {
+  /** Resolves when the operation is settled or overdue; with false after an error. */
+  #perform(each: Operation): Promise<boolean> {
+    return new Promise((goOn) => {
+      const running: Running = { operation: each, startedAt: performance.now(), goOn, isOver: false }
+      this.#current[each.worker] = running
+      this.#runningCount += 1
+      this.recorder.start(each)
+      void this.#attempt(running)
+    })
+  }
+
+  async #attempt(running: Running): Promise<void> {
+    const { operation: each, startedAt } = running
     const { recorder } = this
-    const startedAt = performance.now()
-    let giveUp = (): void => undefined
-    const overdue = new Promise<boolean>((resolve) => (giveUp = () => resolve(true)))
-    const running: Running = { operation: each, startedAt, giveUp, isOverdue: false }
-    this.#running.add(running)
-    recorder.start(each)
-    const work = Promise.resolve()
-      .then(() => this.#load.operate(each))
-      .then(
-        () => {
-          recorder.acknowledge(each, startedAt)
-          return true
-        },
-        (error: unknown) => {
-          recorder.fail(each, this.#load.outcomeOf?.(error) ?? 'unknown', error)
-          return false
-        },
-      )
-      .finally(() => this.#running.delete(running))
-    return Promise.race([work, overdue])
+    let isWell = false
+    try {
+      await this.#load.operate(each)
+      recorder.acknowledge(each, startedAt)
+      isWell = true
+    } catch (error) {
+      recorder.fail(each, this.#load.outcomeOf?.(error) ?? 'unknown', error)
+    }
+    this.#runningCount -= 1
+    running.isOver = true
+    running.goOn(isWell)
   }
 
   #countOverdue(): void {
     const before = performance.now() - (this.#load.allowanceMs ?? DEFAULT_ALLOWANCE_MS)
-    for (const each of this.#running) if (each.startedAt < before) this.#giveUp(each)
+    for (const each of this.#current) if (each.startedAt < before) this.#giveUp(each)
   }
 
   #giveUp(running: Running): void {
-    if (running.isOverdue) return
-    running.isOverdue = true
+    if (running.isOver) return
+    running.isOver = true
     this.recorder.unsettled += 1
-    running.giveUp()
+    running.goOn(true)
   }
 }
