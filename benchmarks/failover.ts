@@ -273,8 +273,11 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
   memcached: [
     ...FIRST,
     ['workers', ([run]) => String(run?.main.workers ?? '')],
-    ['median gap', (runs) => medianGap(runs).toFixed(1)],
+    ['fault gap: median', (runs) => medianGap(runs).toFixed(1)],
+    gapOf('worst', ({ main }) => main.faultGap),
+    // Anywhere in the time that is looked at, and before the fault: a full processor makes pauses of its own.
     ...COMMON,
+    most('before it', ({ main }) => main.calmGapMs),
     most('stale', ({ findings }) => findings.stale),
     most('wrong', ({ findings }) => findings.wrong),
     note('misses', 'misses'),

@@ -54,10 +54,10 @@ export function missedCacheMedian(runs: readonly ClientRun[]): readonly string[]
   return ms > goalMs ? [`median gap ${ms.toFixed(1)} > ${goalMs} ms`] : []
 }
 
-/** The middle one of the gaps; infinite when most runs did not recover. */
+/** The middle one of the faults' own gaps; infinite when most runs did not recover. */
 export function medianGap(runs: readonly ClientRun[]): number {
   return percentile(
-    runs.map(({ main }) => (main.gap.hasRecovered ? main.gap.ms : Infinity)),
+    runs.map(({ main }) => (main.faultGap.hasRecovered ? main.faultGap.ms : Infinity)),
     0.5,
   )
 }

@@ -241,9 +241,12 @@ export class CacheNode {
     this.#lifecycle.enter(failure.kind === 'lost' ? 'dead' : 'suspect', failure.error)
     this.#owner.onOut(this)
     for (const connection of connections) connection.cut(failure.error)
-    if (this.state === 'dead') this.#reportDown()
-    // A suspect has taken its time already; a node that refuses could otherwise be dialled without end.
-    void this.#recover(this.state === 'dead' ? this.#flaps : 0)
+    // Calls that the node owes an answer go on to their heirs first: a microtask comes after they are written.
+    queueMicrotask(() => {
+      if (this.state === 'dead') this.#reportDown()
+      // A suspect has taken its time already; a node that refuses could otherwise be dialled without end.
+      void this.#recover(this.state === 'dead' ? this.#flaps : 0)
+    })
   }
 
   /** A server that is added may hold anything: all of it counts as old. */

@@ -33,7 +33,7 @@ export interface ChaosFault {
 }
 
 /** What became of a client under random faults; can be written as JSON. */
-export interface ChaosResult extends Omit<LoadResult, 'gap' | 'latency'> {
+export interface ChaosResult extends Omit<LoadResult, 'gap' | 'faultGap' | 'calmGapMs' | 'latency'> {
   readonly subject: string
   readonly kind: cluster.Kind
   readonly seed: number

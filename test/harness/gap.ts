@@ -11,6 +11,8 @@ export interface Gap {
 export interface Window {
   readonly from: number
   readonly to: number
+  /** When the fault had been done; when it began is `from`. */
+  readonly struckAt?: number
   /** A part in which the measuring process was busy with something else; not looked at, unless there is silence before it. */
   readonly without?: { readonly from: number; readonly to: number } | undefined
 }
@@ -35,6 +37,16 @@ export function longestGap(times: readonly number[], window: Window, endMs: numb
     if (before.hasRecovered) return after.hasRecovered && before.ms >= after.ms ? before : shifted
   }
   return gapWithin(times, { from, to }, endMs)
+}
+
+/** A pause that begins later than this after the fault is no longer its doing, but that of the machine or of garbage. */
+const ONSET_MS = 20
+
+/** The longest silence that had begun {@link ONSET_MS} after the fault was done: what the fault itself cost. */
+export function faultGap(times: readonly number[], window: Window): Gap {
+  const next = times[firstAtOrAfter(times, (window.struckAt ?? window.from) + ONSET_MS)]
+  if (next === undefined || next > window.to) return longestGap(times, window)
+  return gapWithin(times, { from: window.from, to: next }, END_MS)
 }
 
 /** Nothing before `floor` counts. */

@@ -1,6 +1,6 @@
 import { Ledger } from './ledger.js'
 import type { Operation, Outcome } from './operation.js'
-import { type Gap, longestGap, percentile, type Window } from './gap.js'
+import { faultGap, type Gap, longestGap, percentile, type Window } from './gap.js'
 import { Series } from './series.js'
 
 /** How fast operations were acknowledged. */
@@ -52,6 +52,10 @@ export class Recorder {
 
   gap(window: Window): Gap {
     return longestGap(this.#times.values(), window)
+  }
+
+  faultGap(window: Window): Gap {
+    return faultGap(this.#times.values(), window)
   }
 
   /** Of the operations acknowledged within the window. */

@@ -13,7 +13,12 @@ export interface LoadResult {
   /** Errors by their code. */
   readonly errors: Readonly<Record<string, number>>
   readonly unsettled: number
+  /** The longest silence from the fault on, whatever it is due to. */
   readonly gap: Gap
+  /** The one that began with the fault. */
+  readonly faultGap: Gap
+  /** The longest silence in the time before the fault: what the machine does without one. */
+  readonly calmGapMs: number
   /** Acknowledged per second before the fault. */
   readonly ratePerSecond: number
   /** Before the fault. */

@@ -91,13 +91,13 @@ class Run {
       const warmFrom = performance.now()
       await sleep(this.#options.warmMs ?? 2000)
       const target: Target = { kind, n, ...(subject.localAddress === undefined ? {} : { from: subject.localAddress }) }
+      const warm = { from: warmFrom, to: performance.now() }
       await this.#scene.survey('before', n)
       delay.enable()
       delay.reset()
       const { window, evidence } = await this.#break(target, faultName)
       const loopDelayMs = delay.max / 1e6
       for (const load of oracleLoads.values()) load.stop()
-      const warm = { from: warmFrom, to: window.from }
       const describe = (workload: Workload, load: Load): LoadResult => toResult(workload, load, warm, window)
       const findings = await within(VERIFY_LIMIT_MS, 'verification', this.#scene.verify(this.#main.recorder))
       const oracleResults = Object.fromEntries(oracles.map((o) => [o.name, describe(load(oracleLoads, o.name), o)]))
@@ -153,6 +153,7 @@ class Run {
     const from = performance.now()
     const to = from + this.#seconds * 1000
     let surveying: Window['without']
+    let struckAt = from
     const heal = once(async () => {
       try {
         const began = performance.now()
@@ -166,6 +167,7 @@ class Run {
     })
     try {
       await this.#hands.inject(faultName, target)
+      struckAt = performance.now()
       this.#scene.injected?.()
       await collector.after()
       if (healAfterMs !== undefined) {
@@ -178,7 +180,7 @@ class Run {
       await heal()
     }
     await within(HEAL_LIMIT_MS, 'whole cluster', this.#hands.whole(target.kind))
-    return { window: { from, to, without: surveying }, evidence: collector.evidence }
+    return { window: { from, to, struckAt, without: surveying }, evidence: collector.evidence }
   }
 
   async #finish(): Promise<void> {
@@ -218,6 +220,8 @@ function toResult({ recorder }: Workload, { workers }: Load, warm: Window, windo
     errors: Object.fromEntries(recorder.errors),
     unsettled: recorder.unsettled,
     gap: recorder.gap(window),
+    faultGap: recorder.faultGap(window),
+    calmGapMs: recorder.gap(warm).ms,
     ratePerSecond: (1000 * recorder.countIn(warm)) / (warm.to - warm.from),
     latency: recorder.latency(warm),
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { longestGap, percentile } from '../../harness/gap.js'
+import { faultGap, longestGap, percentile } from '../../harness/gap.js'
 
 const every = (ms: number, from: number, to: number): number[] =>
   Array.from({ length: Math.floor((to - from) / ms) + 1 }, (_, i) => from + i * ms)
@@ -66,4 +66,21 @@ describe('percentile', () => {
   })
 
   it('is 0 for nothing', () => expect(percentile([], 0.5)).toBe(0))
+})
+
+describe('faultGap', () => {
+  const window = { from: 1000, to: 5000, struckAt: 1040 }
+
+  it('is the silence that begins with the fault, and not a longer one later', () => {
+    const times = [...every(10, 0, 1030), ...every(10, 1130, 3000), ...every(10, 3500, 5000)]
+    expect(faultGap(times, window)).toEqual({ ms: 100, atMs: 30, hasRecovered: true })
+  })
+
+  it('is never over when the silence is not', () => {
+    expect(faultGap(every(10, 0, 1050), window)).toEqual({ ms: 3950, atMs: 50, hasRecovered: false })
+  })
+
+  it('takes the distance of the answers where there is no silence', () => {
+    expect(faultGap(every(10, 0, 5000), window).ms).toBe(10)
+  })
 })
