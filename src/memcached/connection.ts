@@ -68,8 +68,8 @@ const EXPECTED: Readonly<Record<OperationKind, readonly ReplyStatus[]>> = {
 /**
  * One TCP connection to one node, or one to its unix socket; what its bytes mean is the codec's.
  *
- * All requests of one turn of the event loop go out in one write; answers come back in order. One time limit watches
- * the oldest request: all of a connection have the same limit, so no other can expire before it.
+ * Requests of one turn of the event loop go out in one write, but for those that go at once; answers come back in order.
+ * One time limit watches the oldest request: all of a connection have the same limit, so no other can expire before it.
  * @internal
  */
 export class Connection implements Transport {
@@ -130,7 +130,8 @@ export class Connection implements Transport {
     operation.sentAt = Math.trunc(now())
     this.#waiting.push(operation)
     this.#codec.encode(operation, this.#outbox)
-    if (!this.#isFlushing) {
+    if (operation.goesAtOnce === true) this.#write()
+    else if (!this.#isFlushing) {
       this.#isFlushing = true
       process.nextTick(this.#flush)
     }

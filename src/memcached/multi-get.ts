@@ -6,37 +6,45 @@ import type { Router } from './router.js'
 import type { Operation, OperationKind, Reply, TransportFailure } from './transport.js'
 import { decodeValue } from './value.js'
 
-/** More keys than this make another request: a server answers one whole before it turns to its other clients. */
-const MAX_KEYS = 128
+/**
+ * More keys than this make another request: the server works on the first one while the next is made, and turns to its
+ * other clients between them.
+ */
+const MAX_KEYS = 50
 /** More than the connections of any node. */
 const PLACES_PER_NODE = 1024
 
 /** Asks for the values of many keys: of each node for all of its own at once. Throws `KeyError`. @internal */
 export function askForMany(keys: Iterable<string>, rules: KeyRules, router: Router, batch: Batch<unknown>): void {
+  const given: string[] = []
+  const wired: string[] = []
+  for (const each of keys) {
+    wired.push(wireKey(each, rules))
+    given.push(each)
+  }
   const open = new Map<number, MultiGet>()
-  const requests: MultiGet[] = []
-  const singles: BatchCall<unknown>[] = []
   const { only } = router
-  for (const given of keys) {
-    const key = wireKey(given, rules)
+  for (let i = 0; i < wired.length; i += 1) {
+    const key = wired[i] as string
     // Hashing is a good part of what a key costs.
     const hash = only === undefined ? md5Point(key) : 0
     const node = only ?? router.home(hash, key)
     if (node === undefined) {
-      singles.push(new BatchCall(router, { given, key, hash }, GET_MANY, batch))
+      new BatchCall(router, { given: given[i] as string, key, hash }, GET_MANY, batch).begin()
       continue
     }
     const place = node.index * PLACES_PER_NODE + node.placeOf(hash)
     let request = open.get(place)
-    if (request === undefined || request.isFull) {
+    if (request === undefined) {
       request = new MultiGet(router, node, batch, hash)
       open.set(place, request)
-      requests.push(request)
     }
-    request.add(given, key)
+    request.add(given[i] as string, key)
+    if (!request.isFull) continue
+    request.send()
+    open.delete(place)
   }
-  for (const request of requests) request.send()
-  for (const call of singles) call.begin()
+  for (const request of open.values()) request.send()
   batch.complete()
 }
 
@@ -73,6 +81,10 @@ class MultiGet implements Operation, BatchPart {
 
   get isFull(): boolean {
     return this.keys.length === MAX_KEYS
+  }
+
+  get goesAtOnce(): boolean {
+    return this.isFull
   }
 
   add(given: string, key: string): void {

@@ -146,6 +146,8 @@ export interface Operation {
   readonly terms?: Terms | undefined
   /** What `getMany` asks for. */
   readonly keys?: readonly string[]
+  /** Written as it is submitted, and not with all the others of this turn of the event loop. */
+  readonly goesAtOnce?: boolean
   /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
   sentAt: number
   /** The server has answered in part, as only `getMany` is; false when it was not asked for that. */
