@@ -11,7 +11,8 @@ import type { Reply, ReplyStatus } from './transport.js'
 const MAX_LINE = 2048
 const EMPTY = Buffer.alloc(0)
 const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
-const [LETTER_C, LETTER_F, LETTER_L, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 76, 116, 87, 90, 79]
+const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 116, 87, 90, 79]
+const [CAPITAL_V, CAPITAL_A, CAPITAL_L] = [86, 65, 76]
 /** How the answers begin that the older text protocol gives to a request for several keys. */
 const PART = 'VALUE '
 /** All that a server says of itself is far below this. */
@@ -88,7 +89,8 @@ export class MetaParser {
       this.#rest = undefined
     }
     while (at < chunk.length) {
-      let end = at
+      const keyEnd = isPart(chunk, at) ? endOfWord(chunk, at + PART.length) : at
+      let end = keyEnd
       while (end < chunk.length && chunk[end] !== LF) end += 1
       if (end - at > MAX_LINE) throw new ProtocolError(`${this.#endpoint} sent a line of more than ${MAX_LINE} bytes`)
       if (end === chunk.length) {
@@ -96,7 +98,7 @@ export class MetaParser {
         this.#rest = Buffer.from(chunk.subarray(at))
         return
       }
-      at = this.#line(chunk, at, end)
+      at = keyEnd > at ? this.#part(chunk, at, keyEnd, end) : this.#line(chunk, at, end)
     }
   }
 
@@ -104,6 +106,16 @@ export class MetaParser {
   #line(chunk: Buffer, start: number, end: number): number {
     if (end - start < 3 || chunk[end - 1] !== CR) throw this.#garbage(chunk, start, end)
     const first = ((chunk[start] as number) << 8) | (chunk[start + 1] as number)
+    this.#begin()
+    const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
+    if (first === VALUE && isWord) return this.#value(chunk, start, end)
+    const status = isWord ? STATUSES.get(first) : undefined
+    if (status === undefined) return this.#sentence(chunk, start, end)
+    this.#readFlags(chunk, start + 2, end - 1)
+    return this.#status(status, end)
+  }
+
+  #begin(): void {
     const reply = this.#reply
     reply.flags = 0
     reply.cas = 0
@@ -111,13 +123,6 @@ export class MetaParser {
     reply.isWon = false
     reply.isLeased = false
     this.#tag = -1
-    if (first === VALUE && chunk[start + 2] === LETTER_L) return this.#part(chunk, start, end)
-    const isWord = chunk[start + 2] === SPACE || start + 2 === end - 1
-    if (first === VALUE && isWord) return this.#value(chunk, start, end)
-    const status = isWord ? STATUSES.get(first) : undefined
-    if (status === undefined) return this.#sentence(chunk, start, end)
-    this.#readFlags(chunk, start + 2, end - 1)
-    return this.#status(status, end)
   }
 
   #value(chunk: Buffer, start: number, end: number): number {
@@ -129,25 +134,25 @@ export class MetaParser {
   }
 
   /** `VALUE <key> <flags> <size>[ <cas>]`, one of the values that a request for several gets. */
-  #part(chunk: Buffer, start: number, end: number): number {
+  #part(chunk: Buffer, start: number, keyEnd: number, end: number): number {
+    if (chunk[end - 1] !== CR) throw this.#garbage(chunk, start, end)
+    this.#begin()
     const reply = this.#reply
     const keyStart = start + PART.length
-    let at = keyStart
-    while (at < end && chunk[at] !== SPACE) at += 1
     reply.keyBytes = chunk
     reply.keyStart = keyStart
-    reply.keyEnd = at
-    reply.flags = this.#number(chunk, at + 1)
+    reply.keyEnd = keyEnd
+    reply.flags = this.#number(chunk, keyEnd + 1)
     const size = this.#number(chunk, this.#at + 1)
     if (this.#at !== end - 1) reply.cas = this.#number(chunk, this.#at + 1)
-    if (this.#at !== end - 1 || chunk[keyStart - 1] !== SPACE) throw this.#garbage(chunk, start, end)
+    if (this.#at !== end - 1) throw this.#garbage(chunk, start, end)
     reply.status = 'part'
     const next = this.#read(chunk, end + 1, size)
     // Its bytes would be overwritten, and the chunk's slab kept alive, before the value has come.
     if (this.#body !== undefined) {
-      reply.keyBytes = Buffer.from(chunk.subarray(keyStart, at))
+      reply.keyBytes = Buffer.from(chunk.subarray(keyStart, keyEnd))
       reply.keyStart = 0
-      reply.keyEnd = at - keyStart
+      reply.keyEnd = keyEnd - keyStart
     }
     return next
   }
@@ -270,6 +275,20 @@ export class MetaParser {
     const text = JSON.stringify(chunk.toString('latin1', start, Math.min(end, start + 60)))
     return new ProtocolError(`${this.#endpoint} answered ${text}, which is not the meta protocol of memcached 1.6`)
   }
+}
+
+/** True where the value of one of several keys begins; one that is cut off here is told when the rest has come. */
+function isPart(chunk: Buffer, at: number): boolean {
+  return (
+    chunk[at] === CAPITAL_V && chunk[at + 1] === CAPITAL_A && chunk[at + 2] === CAPITAL_L && chunk[at + 5] === SPACE
+  )
+}
+
+/** Where the word from `from` ends, or the line or the chunk with it. */
+function endOfWord(chunk: Buffer, from: number): number {
+  let at = from
+  while (at < chunk.length && chunk[at] !== SPACE && chunk[at] !== LF) at += 1
+  return at
 }
 
 function isDigit(byte: number | undefined): boolean {
