@@ -177,18 +177,18 @@ async function memcachedOverhead(values: Values): Promise<boolean> {
     const results = await claimed('memcached', options, () => cacheOverhead(plan, progress))
     save(values, results)
     console.log(cacheOverheadTable(results, plan))
-    const missed = missedOverheadGoals(results)
+    const missed = missedOverheadGoals(results, plan)
     for (const words of missed) console.log(`\n${words}`)
     return missed.length === 0
   })
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
+const exitCode = await main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-}
+  return 1
+})
+// What a client has left open after it lost an answer must not keep this alive.
+process.exit(exitCode)
 
 async function main(): Promise<number> {
   const { positionals, values } = parse()

@@ -273,11 +273,11 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
   memcached: [
     ...FIRST,
     ['workers', ([run]) => String(run?.main.workers ?? '')],
-    ['fault gap: median', (runs) => medianGap(runs).toFixed(1)],
+    ['median fault gap', (runs) => medianGap(runs).toFixed(1)],
     gapOf('worst', ({ main }) => main.faultGap),
-    // Anywhere in the time that is looked at, and before the fault: a full processor makes pauses of its own.
-    ...COMMON,
+    // In the 2 s before the fault, and anywhere after it: a full processor makes pauses of its own.
     most('before it', ({ main }) => main.calmGapMs),
+    ...COMMON,
     most('stale', ({ findings }) => findings.stale),
     most('wrong', ({ findings }) => findings.wrong),
     note('misses', 'misses'),

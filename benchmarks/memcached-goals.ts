@@ -51,7 +51,7 @@ export function missedCacheMedian(runs: readonly ClientRun[]): readonly string[]
   const goalMs = run === undefined || run.client !== 'ours' ? undefined : GOALS[run.fault]?.medianGapMs
   if (goalMs === undefined) return []
   const ms = medianGap(runs)
-  return ms > goalMs ? [`median gap ${ms.toFixed(1)} > ${goalMs} ms`] : []
+  return ms > goalMs ? [`median fault gap ${ms.toFixed(1)} > ${goalMs} ms`] : []
 }
 
 /** The middle one of the faults' own gaps; infinite when most runs did not recover. */

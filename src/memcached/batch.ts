@@ -44,7 +44,7 @@ export interface BatchPart {
 }
 
 /**
- * The requests of one call for many keys, all sent in one turn, so that each node gets its share in one write.
+ * The requests of one call for many keys, all sent in one turn.
  *
  * It resolves with what was found and what failed; it rejects when everything failed, with the last error.
  * @internal

@@ -104,9 +104,9 @@ export class MemcachedClient extends Client<CommonEvents> {
   /**
    * The values under `keys`, without those that there are none for.
    *
-   * Each node gets its share in one write, and one time limit holds for all: what was found until then is returned. The
-   * map has the keys as they were given; its `failed` names those that no answer came for, and why. Rejects when all
-   * of them failed, or when the signal is aborted.
+   * Each node gets its share in one turn, 50 keys to a request, and one time limit holds for all: what was found until
+   * then is returned. The map has the keys as they were given; its `failed` names those that no answer came for, and
+   * why. Rejects when all of them failed, or when the signal is aborted.
    */
   getMany<T = unknown>(keys: Iterable<string>, options?: CallOptions): Promise<ManyResult<T>> {
     try {

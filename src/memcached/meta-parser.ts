@@ -12,7 +12,7 @@ const MAX_LINE = 2048
 const EMPTY = Buffer.alloc(0)
 const [CR, LF, SPACE, ZERO, NINE] = [13, 10, 32, 48, 57]
 const [LETTER_C, LETTER_F, LETTER_T, LETTER_W, LETTER_Z, LETTER_O] = [99, 102, 116, 87, 90, 79]
-const [CAPITAL_V, CAPITAL_A, CAPITAL_L] = [86, 65, 76]
+const [CAPITAL_V, CAPITAL_A, CAPITAL_L, CAPITAL_U, CAPITAL_E] = [86, 65, 76, 85, 69]
 /** How the answers begin that the older text protocol gives to a request for several keys. */
 const PART = 'VALUE '
 /** All that a server says of itself is far below this. */
@@ -280,7 +280,12 @@ export class MetaParser {
 /** True where the value of one of several keys begins; one that is cut off here is told when the rest has come. */
 function isPart(chunk: Buffer, at: number): boolean {
   return (
-    chunk[at] === CAPITAL_V && chunk[at + 1] === CAPITAL_A && chunk[at + 2] === CAPITAL_L && chunk[at + 5] === SPACE
+    chunk[at] === CAPITAL_V &&
+    chunk[at + 1] === CAPITAL_A &&
+    chunk[at + 2] === CAPITAL_L &&
+    chunk[at + 3] === CAPITAL_U &&
+    chunk[at + 4] === CAPITAL_E &&
+    chunk[at + 5] === SPACE
   )
 }
 

@@ -14,7 +14,7 @@ const MAX_KEYS = 50
 /** More than the connections of any node. */
 const PLACES_PER_NODE = 1024
 
-/** Asks for the values of many keys: of each node for all of its own at once. Throws `KeyError`. @internal */
+/** Asks for the values of many keys: of each node for many of its own at once. Throws `KeyError`. @internal */
 export function askForMany(keys: Iterable<string>, rules: KeyRules, router: Router, batch: Batch<unknown>): void {
   const given: string[] = []
   const wired: string[] = []

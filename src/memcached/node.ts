@@ -42,6 +42,8 @@ export class CacheNode {
   /** The address that it was reached at last. */
   #address: string | undefined
   #probe: Transport | undefined
+  /** How the probe has ended, if it has. */
+  #probeFailure: TransportFailure | undefined
   #lastError: Error | undefined
   #absences: number
   #evictionCount = 0
@@ -180,7 +182,8 @@ export class CacheNode {
   /** Forgets the removed node with this number: what is older than its removal is old for good. */
   forget(index: number): void {
     const mark = this.#marks.of(index)
-    if (mark === Infinity) this.outdate()
+    // Who returns has begun with the watermark that there was.
+    if (mark === Infinity || this.state === 'returning') this.outdate()
     else this.#watermark = Math.max(this.#watermark, mark)
   }
 
@@ -219,6 +222,7 @@ export class CacheNode {
   }
 
   #onConnectionDown(transport: Transport, failure: TransportFailure): void {
+    if (transport === this.#probe) this.#probeFailure = failure
     if (!this.#connections.includes(transport)) return
     const others = this.#connections.filter((other) => other !== transport)
     // A server that has no room for one more connection is not dead: the others do.
@@ -265,6 +269,7 @@ export class CacheNode {
       if (this.#hasStopped()) return
       const transport = this.#open()
       this.#probe = transport
+      this.#probeFailure = undefined
       try {
         await ask(transport, 'noop')
         this.#lifecycle.enter('returning')
@@ -299,6 +304,8 @@ export class CacheNode {
 
   #readmit(transport: Transport, { lastCas, watermark }: Readmission): void {
     if (this.#isStopped) return
+    // It may have ended in the same turn as it answered last.
+    if (this.#probeFailure !== undefined) throw new TransportDown(this.#probeFailure)
     this.#watermark = watermark
     this.#lastCas = lastCas
     this.#address = transport.address

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 
 /**
- * What a connection has to write at the end of this turn of the event loop.
+ * What a connection has to write, mostly at the end of this turn of the event loop.
  *
  * Strings are collected in one string, and cut only around buffers: mostly it is one write of one string.
  * @internal

@@ -146,7 +146,7 @@ export interface Operation {
   readonly terms?: Terms | undefined
   /** What `getMany` asks for. */
   readonly keys?: readonly string[]
-  /** Written as it is submitted, and not with all the others of this turn of the event loop. */
+  /** Written as it is submitted, with what came before it, and not at the end of this turn of the event loop. */
   readonly goesAtOnce?: boolean
   /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
   sentAt: number

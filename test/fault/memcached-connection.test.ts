@@ -270,6 +270,24 @@ describe('nodes', () => {
     expect(client.status().availability.failoverCount).toBe(1)
   })
 
+  test('a connection that ends with the answer that would let its node back in is not used', async () => {
+    const { bad, client, keys } = await pair()
+    const [key] = keys as [string]
+    await bad.crash()
+    await becomes(client, 0, 'dead')
+    let isBroken = true
+    bad.script = (command) => {
+      if (!isBroken || !command.startsWith('ms openstack-ha/mark')) return undefined
+      isBroken = false
+      return 'HD c999999\r\nnonsense\r\n'
+    }
+    await bad.listen()
+    await expect.poll(() => isBroken).toBe(false)
+    await becomes(client, 0, 'live')
+    await client.set(key, 'stored')
+    expect(bad.text(key)).toBe('stored')
+  })
+
   test('a client of which no node answers is not ready, and becomes so when one does', async () => {
     const [fake] = (await startFakes(1)) as [FakeMemcached]
     await fake.crash()

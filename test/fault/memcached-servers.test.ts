@@ -2,7 +2,9 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { RingKind } from '../../src/memcached/index.js'
 import { Random } from '../harness/random.js'
 import { Traffic } from '../integration/memcached/traffic.js'
-import { connect, endAll, startFakes } from './memcached-helpers.js'
+import { md5Point } from '../../src/memcached/md5.js'
+import { keysOf, ringOf, type FakeMemcached } from './fake-memcached.js'
+import { becomes, connect, endAll, startFakes } from './memcached-helpers.js'
 
 afterEach(endAll)
 
@@ -39,4 +41,41 @@ describe.each<RingKind>(['ketama', 'libmemcached', 'pymemcache'])('with the mapp
       expect(client.status().evictionCount).toBeGreaterThan(0)
     },
   )
+})
+
+/** Of removed servers the client remembers so many. */
+const REMEMBERED = 16
+
+test('what the heir of a removed server kept stays old, also when that is forgotten while the heir returns', async () => {
+  const fakes = await startFakes(3)
+  const [home, other, gone] = fakes as [FakeMemcached, FakeMemcached, FakeMemcached]
+  const names = [home.name, other.name]
+  const client = await connect(fakes)
+  const inherited = keysOf([home, other], 0, 200).find((key) => ringOf(fakes).owner(md5Point(key)) === 2) as string
+  await gone.crash()
+  await becomes(client, 2, 'dead')
+  await client.set(inherited, 'old')
+  expect(home.text(inherited)).toBe('old')
+  await gone.listen()
+  await becomes(client, 2, 'live')
+  await client.set(inherited, 'new')
+  client.setServers(names)
+  await expect(client.get(inherited)).resolves.toBeUndefined()
+
+  await home.crash()
+  await becomes(client, 0, 'dead')
+  await client.set(keysOf([home, other], 0, 1)[0] as string, 'on the heir')
+  home.script = (command) => {
+    if (command.startsWith('ms openstack-ha/mark')) home.freeze()
+    return undefined
+  }
+  await home.listen()
+  await expect.poll(() => home.heldCount).toBeGreaterThan(0)
+  const strangers = Array.from({ length: REMEMBERED + 1 }, (_, i) => `127.0.0.1:${i + 1}`)
+  client.setServers([...names, ...strangers])
+  client.setServers(names)
+  home.script = undefined
+  home.thaw()
+  await becomes(client, 0, 'live')
+  await expect(client.get(inherited)).resolves.toBeUndefined()
 })

@@ -42,7 +42,7 @@ export function longestGap(times: readonly number[], window: Window, endMs: numb
 /** A pause that begins later than this after the fault is no longer its doing, but that of the machine or of garbage. */
 const ONSET_MS = 20
 
-/** The longest silence that had begun {@link ONSET_MS} after the fault was done: what the fault itself cost. */
+/** The longest silence that had begun {@link ONSET_MS} after the fault was done: the one that began with the fault. */
 export function faultGap(times: readonly number[], window: Window): Gap {
   const next = times[firstAtOrAfter(times, (window.struckAt ?? window.from) + ONSET_MS)]
   if (next === undefined || next > window.to) return longestGap(times, window)

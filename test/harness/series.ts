@@ -6,7 +6,7 @@ interface NumberChunk {
 
 /**
  * Numbers without end, outside the heap and in chunks: an array would be copied as a whole each time that it grows, and
- * be looked through by every collection of garbage, both of which show as gaps. `T` makes a chunk, filled with zeros.
+ * be looked through by every collection of garbage, both of which show as gaps. `makeChunk` makes one, filled with zeros.
  */
 export class Series<T extends NumberChunk> {
   readonly #makeChunk: (length: number) => T
