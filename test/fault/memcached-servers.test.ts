@@ -3,7 +3,8 @@ import type { RingKind } from '../../src/memcached/index.js'
 import { Random } from '../harness/random.js'
 import { Traffic } from '../integration/memcached/traffic.js'
 import { md5Point } from '../../src/memcached/md5.js'
-import { keysOf, ringOf, type FakeMemcached } from './fake-memcached.js'
+import { ringOf as ringOfNames } from '../unit/memcached/rings.js'
+import { keysOf, type FakeMemcached } from './fake-memcached.js'
 import { becomes, connect, endAll, startFakes } from './memcached-helpers.js'
 
 afterEach(endAll)
@@ -51,7 +52,10 @@ test('what the heir of a removed server kept stays old, also when that is forgot
   const [home, other, gone] = fakes as [FakeMemcached, FakeMemcached, FakeMemcached]
   const names = [home.name, other.name]
   const client = await connect(fakes)
-  const inherited = keysOf([home, other], 0, 200).find((key) => ringOf(fakes).owner(md5Point(key)) === 2) as string
+  const strangers = Array.from({ length: REMEMBERED + 1 }, (_, i) => `127.0.0.1:${i + 1}`)
+  // A key of the one that goes whose heir is the same with and without the strangers.
+  const later = ringOfNames([...names, ...strangers])
+  const inherited = keysOf(fakes, 2, 2000).find((key) => later.owner(md5Point(key)) === 0) as string
   await gone.crash()
   await becomes(client, 2, 'dead')
   await client.set(inherited, 'old')
@@ -71,7 +75,6 @@ test('what the heir of a removed server kept stays old, also when that is forgot
   }
   await home.listen()
   await expect.poll(() => home.heldCount).toBeGreaterThan(0)
-  const strangers = Array.from({ length: REMEMBERED + 1 }, (_, i) => `127.0.0.1:${i + 1}`)
   client.setServers([...names, ...strangers])
   client.setServers(names)
   home.script = undefined
