@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Channel } from '../../../src/amqp/channel.js'
 import { StubChannel } from '../../helpers/stub-amqp.js'
 
@@ -47,10 +47,29 @@ describe('late verdicts', () => {
   })
 })
 
-test('verdicts of which more are due, or that come in a row, are gathered', () => {
-  const { channel, gathered } = setUp(2)
-  channel.settle(() => undefined)
-  expect(gathered()).toBe(1)
-  channel.settle(() => undefined)
-  expect(gathered()).toBe(2)
+describe('verdicts', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    vi.advanceTimersByTime(1000)
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  test('of which more are due, or that come in a row, are gathered', () => {
+    const { channel, gathered } = setUp(2)
+    channel.settle(() => undefined)
+    expect(gathered()).toBe(1)
+    channel.settle(() => undefined)
+    expect(gathered()).toBe(2)
+  })
+
+  test('that come one by one are not', () => {
+    const { channel, gathered } = setUp(1)
+    channel.settle(() => undefined)
+    channel.delivered()
+    vi.advanceTimersByTime(1)
+    channel.settle(() => undefined)
+    expect(gathered()).toBe(0)
+  })
 })
