@@ -277,6 +277,7 @@ const COLUMNS: Readonly<Record<Service, readonly Column[]>> = {
     gapOf('worst', ({ main }) => main.faultGap),
     // In the 2 s before the fault, and anywhere after it: a full processor makes pauses of its own.
     most('before it', ({ main }) => main.calmGapMs),
+    ['median gap', (runs) => medianGap(runs, 'gap').toFixed(1)],
     ...COMMON,
     most('stale', ({ findings }) => findings.stale),
     most('wrong', ({ findings }) => findings.wrong),

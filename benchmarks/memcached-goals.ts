@@ -54,10 +54,10 @@ export function missedCacheMedian(runs: readonly ClientRun[]): readonly string[]
   return ms > goalMs ? [`median fault gap ${ms.toFixed(1)} > ${goalMs} ms`] : []
 }
 
-/** The middle one of the faults' own gaps; infinite when most runs did not recover. */
-export function medianGap(runs: readonly ClientRun[]): number {
+/** The middle one of gaps, by default of the faults' own; infinite when most runs did not recover. */
+export function medianGap(runs: readonly ClientRun[], which: 'faultGap' | 'gap' = 'faultGap'): number {
   return percentile(
-    runs.map(({ main }) => (main.faultGap.hasRecovered ? main.faultGap.ms : Infinity)),
+    runs.map(({ main }) => (main[which].hasRecovered ? main[which].ms : Infinity)),
     0.5,
   )
 }

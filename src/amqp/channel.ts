@@ -1,7 +1,7 @@
+import { Ending } from '../core/ending.js'
 import { ConnectionLostError } from '../core/errors.js'
 import { now } from '../core/timing.js'
 import type { DriverChannel } from './driver.js'
-import { Ending } from '../core/ending.js'
 import type { LatestIds } from './recent-ids.js'
 
 /** Verdicts no further apart come in a row: more are likely to follow in this turn of the event loop. */

@@ -1,9 +1,9 @@
 import { cut } from '../core/cut.js'
+import { Ending } from '../core/ending.js'
 import { ConnectionLostError, TimeoutError } from '../core/errors.js'
 import { waitWithin } from '../core/time-limit.js'
 import { Channel } from './channel.js'
 import type { DriverChannel, DriverConnection } from './driver.js'
-import { Ending } from '../core/ending.js'
 import type { Host } from './hosts.js'
 
 /**

@@ -45,7 +45,7 @@ export class Workload {
   readonly recorder: Recorder = new Recorder()
   readonly #load: Load
   /** By worker: what it waits for, or waited for last. */
-  readonly #current: Running[] = []
+  readonly #current = new Map<number, Running>()
   #runningCount = 0
   #isStopped = false
   #watch: NodeJS.Timeout | undefined
@@ -77,7 +77,7 @@ export class Workload {
     const deadline = performance.now() + withinMs
     while (this.#runningCount > 0 && performance.now() < deadline) await sleep(10)
     clearInterval(this.#watch)
-    for (const each of this.#current) this.#giveUp(each)
+    for (const each of this.#current.values()) this.#giveUp(each)
   }
 
   async #work(worker: number, startedAt: number): Promise<void> {
@@ -98,7 +98,7 @@ export class Workload {
   #perform(each: Operation): Promise<boolean> {
     return new Promise((goOn) => {
       const running: Running = { operation: each, startedAt: performance.now(), goOn, isOver: false }
-      this.#current[each.worker] = running
+      this.#current.set(each.worker, running)
       this.#runningCount += 1
       this.recorder.start(each)
       void this.#attempt(running)
@@ -123,7 +123,7 @@ export class Workload {
 
   #countOverdue(): void {
     const before = performance.now() - (this.#load.allowanceMs ?? DEFAULT_ALLOWANCE_MS)
-    for (const each of this.#current) if (each.startedAt < before) this.#giveUp(each)
+    for (const each of this.#current.values()) if (each.startedAt < before) this.#giveUp(each)
   }
 
   #giveUp(running: Running): void {
