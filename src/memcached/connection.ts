@@ -96,7 +96,12 @@ export class Connection implements Transport {
     this.#events = events
     this.#name = options.server.name
     const maxValueBytes = Math.max(MAX_READ_BYTES, options.maxValueBytes)
-    this.#codec = makeCodec(this.#name, maxValueBytes, (reply) => this.#answer(reply))
+    this.#codec = makeCodec({
+      name: this.#name,
+      maxValueBytes,
+      onReply: (reply) => this.#answer(reply),
+      nextKey: () => this.#waiting.peek()?.nextKey,
+    })
     const dialledAt = now()
     this.#socket = dial(options, (chunk) => this.#onData(chunk))
     this.#connectLimit = new TimeLimit(options.connectTimeoutMs, () => {

@@ -5,6 +5,7 @@ import type { Outbox } from './outbox.js'
 import {
   NO_REPLY,
   type Codec,
+  type CodecOwner,
   type Operation,
   type OperationKind,
   type Reply,
@@ -77,11 +78,11 @@ class MemjsCodec extends memjs.Server implements Codec {
   /** Lines of statistics that have come, without their end. */
   #stats = ''
 
-  constructor(name: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
+  constructor(owner: CodecOwner) {
     super('', 0, '', '', { timeout: NO_TIMEOUT_SECONDS })
-    this.#name = name
-    this.#maxBytes = maxValueBytes + 1024
-    this.#onReply = onReply
+    this.#name = owner.name
+    this.#maxBytes = owner.maxValueBytes + 1024
+    this.#onReply = owner.onReply
     this.on('authenticated', () => this.#onAuthenticated())
   }
 
@@ -230,4 +231,4 @@ function notBinary(name: string, head: Buffer): Error {
 
 /** Connects with the binary protocol. @internal */
 export const openMemjsTransport: TransportFactory = (options, events) =>
-  new Connection(options, events, (name, maxValueBytes, onReply) => new MemjsCodec(name, maxValueBytes, onReply))
+  new Connection(options, events, (owner) => new MemjsCodec(owner))

@@ -4,6 +4,7 @@ import { MetaParser } from './meta-parser.js'
 import type { Outbox } from './outbox.js'
 import type {
   Codec,
+  CodecOwner,
   Operation,
   OperationKind,
   Payload,
@@ -81,10 +82,10 @@ class MetaCodec implements Codec {
   #sent = 0
   #answered = 0
 
-  constructor(name: string, maxValueBytes: number, onReply: (reply: Reply) => void) {
+  constructor({ name, maxValueBytes, onReply, nextKey }: CodecOwner) {
     this.#name = name
     this.#onReply = onReply
-    this.#parser = new MetaParser(name, maxValueBytes, (reply, tag) => this.#check(reply, tag))
+    this.#parser = new MetaParser(name, maxValueBytes, (reply, tag) => this.#check(reply, tag), nextKey)
   }
 
   greeting(username: string, password: string): string {
@@ -131,4 +132,4 @@ class MetaCodec implements Codec {
 
 /** Connects with the meta protocol. @internal */
 export const openMetaTransport: TransportFactory = (options, events) =>
-  new Connection(options, events, (name, maxValueBytes, onReply) => new MetaCodec(name, maxValueBytes, onReply))
+  new Connection(options, events, (owner) => new MetaCodec(owner))

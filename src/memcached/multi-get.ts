@@ -87,6 +87,10 @@ class MultiGet implements Operation, BatchPart {
     return this.isFull
   }
 
+  get nextKey(): string | undefined {
+    return this.keys[this.#at]
+  }
+
   add(given: string, key: string): void {
     this.#given.push(given)
     this.keys.push(key)
@@ -99,7 +103,7 @@ class MultiGet implements Operation, BatchPart {
   }
 
   part(reply: Reply): boolean {
-    const index = this.#find(reply)
+    const index = reply.isNextKey ? this.#at : this.#find(reply)
     if (index < 0) return false
     const missCount = index - this.#at
     this.#at = index + 1

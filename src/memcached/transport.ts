@@ -109,6 +109,8 @@ export interface Reply {
   readonly keyBytes: Buffer
   readonly keyStart: number
   readonly keyEnd: number
+  /** True when that is the `nextKey` of the operation. */
+  readonly isNextKey: boolean
   /** The answer to a copy: how long the value has to live, in seconds; -1 is for ever, 0 is not known. */
   readonly ttlSeconds: number
   /** The answer to a lease: this caller is the one who loads. */
@@ -129,6 +131,7 @@ export const NO_REPLY: Omit<Reply, 'status' | 'error'> = Object.freeze({
   keyBytes: Buffer.alloc(0),
   keyStart: 0,
   keyEnd: 0,
+  isNextKey: false,
   ttlSeconds: 0,
   isWon: false,
   isLeased: false,
@@ -146,6 +149,8 @@ export interface Operation {
   readonly terms?: Terms | undefined
   /** What `getMany` asks for. */
   readonly keys?: readonly string[]
+  /** The one of them whose value comes next, if there is one. */
+  readonly nextKey?: string | undefined
   /** Written as it is submitted, with what came before it, and not at the end of this turn of the event loop. */
   readonly goesAtOnce?: boolean
   /** Set by the transport: when it took the request, whole milliseconds of the monotonic clock. */
@@ -221,5 +226,16 @@ export interface Codec {
   decode(chunk: Buffer): void
 }
 
-/** Makes the codec of one connection; `name` is the server's, for messages. @internal */
-export type CodecFactory = (name: string, maxValueBytes: number, onReply: (reply: Reply) => void) => Codec
+/** What a codec needs of its connection. @internal */
+export interface CodecOwner {
+  /** The server's, for messages. */
+  readonly name: string
+  /** No value of a server is longer. */
+  readonly maxValueBytes: number
+  readonly onReply: (reply: Reply) => void
+  /** That of the oldest operation. */
+  readonly nextKey: () => string | undefined
+}
+
+/** Makes the codec of one connection. @internal */
+export type CodecFactory = (owner: CodecOwner) => Codec

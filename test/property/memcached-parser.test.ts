@@ -82,6 +82,28 @@ describe('the parser of the meta protocol', () => {
     )
   })
 
+  test('sees the same values whatever key is expected, and tells whether it came', () => {
+    const guess = fc.constantFrom(
+      (key: string) => key,
+      (key: string) => `${key}x`,
+      (key: string) => key.slice(0, -1),
+      (key: string) => `x${key.slice(1)}`,
+      () => undefined,
+    )
+    fc.assert(
+      fc.property(fc.array(fc.tuple(part, guess), { maxLength: 20 }), fc.array(fc.nat()), (parts, cuts) => {
+        const keys = parts.map(([{ wire }]) => wire.toString('latin1').split(' ')[1] as string)
+        const guesses = parts.map(([, guessOf], i) => guessOf(keys[i] as string))
+        const seen: [string, boolean][] = []
+        const onReply = (reply: Reply): unknown => seen.push([describeReply(reply), reply.isNextKey])
+        const parser = new MetaParser('h1:11211', 1024, onReply, () => guesses[seen.length])
+        for (const chunk of cutAt(Buffer.concat(parts.map(([{ wire }]) => wire)), cuts)) parser.push(chunk)
+        expect(seen).toEqual(parts.map(([each], i) => [each.seen, guesses[i] === keys[i]]))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
   test('sees the same answers when it is fed byte by byte', () => {
     fc.assert(
       fc.property(fc.array(answer, { maxLength: 10 }), (answers) => {
